@@ -1,0 +1,274 @@
+//! Memory, then disk, then the compiler, with one thread at work for each key.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::disk::Disk;
+use crate::error::CacheError;
+use crate::key::{ArtifactKey, Fingerprint};
+use crate::map;
+use crate::memory::{Memory, Statistics};
+
+/// How many components are kept, unless told otherwise. From the source documents.
+pub const DEFAULT_MAX_ENTRIES: usize = 1000;
+
+/// What a cache may use.
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// Where compiled components are kept across starts. Made, for our user alone, if it is missing; with its parents.
+    /// Without one, components are kept in memory only. Defaults to none.
+    pub directory: Option<PathBuf>,
+    /// How many components stay in memory, and how many in the directory; the least recently used leaves first. One
+    /// that is in use stays alive with its users. Defaults to [`DEFAULT_MAX_ENTRIES`].
+    pub max_entries: usize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { directory: None, max_entries: DEFAULT_MAX_ENTRIES }
+    }
+}
+
+/// Where a component came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// It was in memory, or another thread of this process was just loading it.
+    Memory,
+    /// It was mapped from a file.
+    Disk,
+    /// It was compiled.
+    Compiled,
+}
+
+/// A component that is ready to be linked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The compiled component. A clone is cheap and shares the code.
+    pub component: Component,
+    /// What it is found by.
+    pub key: ArtifactKey,
+    /// Where it came from.
+    pub source: Source,
+    /// How long the caller waited: hashing, waiting for others, compiling, and writing the file.
+    pub took: Duration,
+}
+
+/// Whether compiled components are kept on disk.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DiskState {
+    /// No directory is configured.
+    Off,
+    /// They are kept in this directory.
+    Ready {
+        /// The directory, as an absolute path.
+        directory: PathBuf,
+    },
+    /// They are not, because the directory that is configured is refused or does not work.
+    Unusable {
+        /// The directory as it is configured.
+        directory: PathBuf,
+        /// Why.
+        reason: CacheError,
+    },
+}
+
+/// Compiled components of one engine. To be shared by reference or in an [`Arc`].
+pub struct ArtifactCache {
+    engine: Engine,
+    fingerprint: Fingerprint,
+    disk: Result<Disk, DiskState>,
+    state: Mutex<State>,
+}
+
+struct State {
+    memory: Memory,
+    /// What is being loaded now. Whoever comes second waits for the first one's result, a failure included.
+    flights: HashMap<ArtifactKey, Arc<Flight>>,
+    statistics: Statistics,
+}
+
+type Flight = OnceLock<Result<Component, CacheError>>;
+
+impl ArtifactCache {
+    /// An empty cache. Never fails because of the directory: one that cannot be used is warned about and not used, and
+    /// [`ArtifactCache::disk_state`] says why.
+    pub fn new(engine: &Engine, config: CacheConfig) -> Self {
+        let disk = match config.directory {
+            None => Err(DiskState::Off),
+            Some(directory) => Disk::open(&directory, config.max_entries).map_err(|reason| {
+                warn!(
+                    directory = %directory.display(),
+                    error = &reason as &dyn std::error::Error,
+                    "compiled plugins are not kept on disk"
+                );
+                DiskState::Unusable { directory, reason }
+            }),
+        };
+        Self {
+            engine: engine.clone(),
+            fingerprint: Fingerprint::of(engine),
+            disk,
+            state: Mutex::new(State {
+                memory: Memory::new(config.max_entries),
+                flights: HashMap::new(),
+                statistics: Statistics::default(),
+            }),
+        }
+    }
+
+    /// Whether compiled components are kept on disk.
+    pub fn disk_state(&self) -> DiskState {
+        match &self.disk {
+            Ok(disk) => DiskState::Ready { directory: disk.directory().to_owned() },
+            Err(state) => state.clone(),
+        }
+    }
+
+    /// What these bytes are found by.
+    pub fn key(&self, wasm: &[u8]) -> ArtifactKey {
+        ArtifactKey::new(wasm, self.fingerprint)
+    }
+
+    /// What was asked for and what is in memory.
+    pub fn statistics(&self) -> Statistics {
+        let state = self.state();
+        let mut statistics = state.statistics.clone();
+        state.memory.report(&mut statistics);
+        statistics
+    }
+
+    /// The compiled component for these bytes, from memory, from a file or from the compiler.
+    ///
+    /// Blocks, when it compiles for up to seconds; from async code, call it through `spawn_blocking`. Nothing bounds
+    /// the time that the compiler takes: whoever accepts components from strangers bounds their size first. A
+    /// failure is not remembered, and the next call tries again.
+    ///
+    /// # Errors
+    /// [`CacheError::NotWasm`], [`CacheError::CoreModule`] or [`CacheError::Compile`]. Never because of the disk.
+    pub fn get_or_compile(&self, wasm: &[u8]) -> Result<Loaded, CacheError> {
+        let start = Instant::now();
+        check_header(wasm)?;
+        let key = self.key(wasm);
+        let (component, source) = self.find_or_load(wasm, key)?;
+        let took = start.elapsed();
+        match source {
+            Source::Compiled => info!(component = key.visible_name(), ?took, "component compiled"),
+            Source::Memory | Source::Disk => {
+                debug!(component = key.visible_name(), ?source, ?took, "component found");
+            }
+        }
+        Ok(Loaded { component, key, source, took })
+    }
+
+    fn find_or_load(&self, wasm: &[u8], key: ArtifactKey) -> Result<(Component, Source), CacheError> {
+        let flight = {
+            let mut state = self.state();
+            if let Some(component) = state.memory.get(&key) {
+                state.statistics.memory_hits += 1;
+                return Ok((component, Source::Memory));
+            }
+            Arc::clone(state.flights.entry(key).or_default())
+        };
+        let mut source = Source::Memory;
+        let result = flight.get_or_init(|| {
+            let component;
+            (component, source) = self.load(wasm, &key)?;
+            Ok(component)
+        });
+
+        let mut state = self.state();
+        // Whoever waited finds this flight gone, or a later one of the same key that is not theirs to end.
+        if state.flights.get(&key).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
+            state.flights.remove(&key);
+            if let Ok(component) = result {
+                state.memory.insert(key, component.clone());
+            }
+        }
+        let component = result.clone()?;
+        if source == Source::Memory {
+            state.memory.get(&key);
+            state.statistics.memory_hits += 1;
+        }
+        Ok((component, source))
+    }
+
+    /// From a file, else from the compiler. Only one thread at a time does this for one key.
+    fn load(&self, wasm: &[u8], key: &ArtifactKey) -> Result<(Component, Source), CacheError> {
+        let Ok(disk) = &self.disk else {
+            return Ok((self.compile(wasm, key)?, Source::Compiled));
+        };
+        // First without the lock, which needs write permission.
+        if let Ok(Some(component)) = self.map_from(disk, key) {
+            return Ok((component, Source::Disk));
+        }
+        let lock = disk
+            .lock(key)
+            .inspect_err(|error| warn!(component = key.visible_name(), %error, "cannot lock the cache directory"))
+            .ok();
+        // Another process may have written the entry while this one waited for the lock.
+        match self.map_from(disk, key) {
+            Ok(Some(component)) => return Ok((component, Source::Disk)),
+            Ok(None) => {}
+            Err(error) => {
+                self.state().statistics.refused_files += 1;
+                warn!(component = key.visible_name(), %error, "refused a compiled component on disk");
+                if let Some(Err(error)) = lock.as_ref().map(|lock| lock.remove_entry()) {
+                    warn!(component = key.visible_name(), %error, "cannot remove it");
+                }
+            }
+        }
+        let component = self.compile(wasm, key)?;
+        if let Some(lock) = lock {
+            let stored = component.serialize().and_then(|artifact| Ok(lock.store(&artifact)?));
+            if let Err(error) = stored {
+                warn!(component = key.visible_name(), %error, "cannot keep a compiled component on disk");
+            }
+        }
+        Ok((component, Source::Compiled))
+    }
+
+    fn map_from(&self, disk: &Disk, key: &ArtifactKey) -> wasmtime::Result<Option<Component>> {
+        let Some(file) = disk.find(key)? else {
+            return Ok(None);
+        };
+        let component = map::map(&self.engine, &file)?;
+        file.touch();
+        self.state().statistics.disk_hits += 1;
+        Ok(Some(component))
+    }
+
+    fn compile(&self, wasm: &[u8], key: &ArtifactKey) -> Result<Component, CacheError> {
+        self.state().statistics.misses += 1;
+        let component = Component::from_binary(&self.engine, wasm).map_err(|error| CacheError::Compile {
+            name: key.visible_name(),
+            source: error.into_boxed_dyn_error().into(),
+        })?;
+        self.state().statistics.compilations += 1;
+        Ok(component)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells a file of the wrong kind from a component that does not compile: the compiler says of both that it cannot
+/// read them. A header is the magic number, then version and layer, both of 16 bits; layer 0 is a core module.
+fn check_header(wasm: &[u8]) -> Result<(), CacheError> {
+    let length = wasm.len();
+    match wasm {
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(CacheError::CoreModule { length }),
+        [0, b'a', b's', b'm', _, _, _, _, ..] => Ok(()),
+        _ => Err(CacheError::NotWasm { length }),
+    }
+}

@@ -1,0 +1,284 @@
+//! The directory with compiled components.
+//!
+//! An entry is one file: what the engine serialized, then 32 bytes that authenticate it together with its name. One
+//! file and one `rename` mean that there is no moment at which half an entry exists. Its name while it is written has
+//! `.tmp` behind it, and that file is also the lock: see [`Disk::lock`].
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::error::CacheError;
+use crate::key::ArtifactKey;
+
+const KEY_FILE: &str = "key";
+const ENTRY_SUFFIX: &str = ".cwasm";
+const TEMPORARY_SUFFIX: &str = ".cwasm.tmp";
+const TAG_LENGTH: u64 = blake3::OUT_LEN as u64;
+
+/// The permission bits with which a group or everybody could write.
+const OTHERS_WRITE: u32 = 0o022;
+/// The permission bits that anybody but the owner has.
+const OTHERS: u32 = 0o077;
+
+/// A directory that is ours alone, and its key.
+pub(crate) struct Disk {
+    directory: PathBuf,
+    key: [u8; blake3::KEY_LEN],
+    max_entries: usize,
+}
+
+/// An entry whose authenticator is right.
+pub(crate) struct Verified {
+    file: File,
+    path: PathBuf,
+}
+
+impl Verified {
+    /// A path that leads to the very file that was verified, as long as `self` lives.
+    pub(crate) fn path(&self) -> PathBuf {
+        if cfg!(target_os = "linux") {
+            PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+        } else {
+            self.path.clone()
+        }
+    }
+
+    /// Notes that the entry was used, for [`Disk::remove_oldest`]. In a directory without write permission it cannot.
+    pub(crate) fn touch(&self) {
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+}
+
+impl Disk {
+    /// Makes the directory and its key where they are missing, and checks whose they are.
+    pub(crate) fn open(directory: &Path, max_entries: usize) -> Result<Self, CacheError> {
+        let failed = |source| CacheError::Directory { path: directory.to_owned(), source: Arc::new(source) };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        // Absolute, so that the host may change its working directory.
+        let directory = directory.canonicalize().map_err(failed)?;
+        let metadata = fs::metadata(&directory).map_err(failed)?;
+        let expected = our_user();
+        if metadata.uid() != expected {
+            return Err(CacheError::DirectoryOwner { directory, owner: metadata.uid(), expected });
+        }
+        let mode = metadata.mode() & 0o7777;
+        if mode & OTHERS_WRITE != 0 {
+            return Err(CacheError::DirectoryMode { directory, mode });
+        }
+        let key = read_or_make_key(&directory)?;
+        Ok(Self { directory, key, max_entries })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The entry, if there is one. An error means that there is a file and that it must not be used.
+    pub(crate) fn find(&self, key: &ArtifactKey) -> io::Result<Option<Verified>> {
+        let name = key.file_name();
+        let path = self.directory.join(&name);
+        let Some(mut file) = unless_gone(File::open(&path))? else {
+            return Ok(None);
+        };
+        let length = file.metadata()?.len();
+        let Some(artifact_length) = length.checked_sub(TAG_LENGTH) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "too short for an authenticator"));
+        };
+        let mut hasher = self.hasher(&name);
+        hasher.update_reader((&mut file).take(artifact_length))?;
+        let mut tag = [0; blake3::OUT_LEN];
+        file.read_exact(&mut tag)?;
+        // The comparison of two `Hash` takes the same time wherever they differ.
+        if hasher.finalize() != blake3::Hash::from_bytes(tag) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "wrong authenticator"));
+        }
+        Ok(Some(Verified { file, path }))
+    }
+
+    /// Takes the lock of one key, for all threads and processes that use this directory. Waits for as long as somebody
+    /// else has it; the system frees the lock of a process that dies. A process that is stopped while it compiles
+    /// holds the others up: only our own user can bring that about.
+    ///
+    /// The lock is on the temporary file, which becomes the entry when it is renamed. So whoever gets the lock
+    /// asks whether the file that it locked still has the temporary name; if not, the entry was just written.
+    pub(crate) fn lock(&self, key: &ArtifactKey) -> io::Result<Lock<'_>> {
+        let name = key.file_name();
+        let path = self.directory.join(format!("{name}.tmp"));
+        loop {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            file.lock()?;
+            let locked = file.metadata()?;
+            let named = unless_gone(fs::metadata(&path))?;
+            if named.is_some_and(|named| (named.ino(), named.dev()) == (locked.ino(), locked.dev())) {
+                return Ok(Lock { disk: self, file, name, path, renamed: false });
+            }
+        }
+    }
+
+    /// Authenticates an entry together with its name, so that no entry can be passed off as another.
+    fn hasher(&self, name: &str) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(blake3::keyed_hash(&self.key, name.as_bytes()).as_bytes())
+    }
+
+    /// Removes the entries that were not used for the longest time, beyond the number that may stay. What a process
+    /// that died has left half written counts as an entry. Files with other names are left alone.
+    fn remove_oldest(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for file in fs::read_dir(&self.directory)? {
+            let file = file?;
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            if !name.ends_with(ENTRY_SUFFIX) && !name.ends_with(TEMPORARY_SUFFIX) {
+                continue;
+            }
+            // Another process may be removing the same files: one that is gone is what was wanted.
+            if let Some(metadata) = unless_gone(file.metadata())? {
+                files.push((metadata.modified()?, file.path()));
+            }
+        }
+        files.sort();
+        let surplus = files.len().saturating_sub(self.max_entries);
+        for (_, path) in &files[..surplus] {
+            unless_gone(fs::remove_file(path))?;
+        }
+        Ok(())
+    }
+}
+
+/// None where there is no such file.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The right to write one entry. Dropped without [`Lock::store`], it leaves no file behind.
+pub(crate) struct Lock<'a> {
+    disk: &'a Disk,
+    file: File,
+    name: String,
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Lock<'_> {
+    /// Removes an entry that must not be used.
+    pub(crate) fn remove_entry(&self) -> io::Result<()> {
+        fs::remove_file(self.disk.directory.join(&self.name))
+    }
+
+    /// Writes the entry, then gives it its name.
+    pub(crate) fn store(mut self, artifact: &[u8]) -> io::Result<()> {
+        let tag = self.disk.hasher(&self.name).update(artifact).finalize();
+        // A process that died may have left part of its own.
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(artifact)?;
+        self.file.write_all(tag.as_bytes())?;
+        // The contents reach the disk before the name does. The name itself may be lost in a power failure, which
+        // costs one compilation.
+        self.file.sync_all()?;
+        fs::rename(&self.path, self.disk.directory.join(&self.name))?;
+        self.renamed = true;
+        self.disk.remove_oldest()
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        if !self.renamed {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn our_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn read_or_make_key(directory: &Path) -> Result<[u8; blake3::KEY_LEN], CacheError> {
+    let path = directory.join(KEY_FILE);
+    if let Some(key) = read_key(&path)? {
+        return Ok(key);
+    }
+    let failed = |source| CacheError::Directory { path: path.clone(), source: Arc::new(source) };
+    // Of two processes that start at once, one makes the key and the other reads it.
+    let lock = File::open(directory).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    match read_key(&path)? {
+        Some(key) => Ok(key),
+        None => make_key(&path).map_err(failed),
+    }
+}
+
+/// The key; none if there is no file or if it has another length, as after a full disk.
+fn read_key(path: &Path) -> Result<Option<[u8; blake3::KEY_LEN]>, CacheError> {
+    let failed = |source| CacheError::Directory { path: path.to_owned(), source: Arc::new(source) };
+    let Some(mut file) = unless_gone(File::open(path)).map_err(failed)? else {
+        return Ok(None);
+    };
+    let metadata = file.metadata().map_err(failed)?;
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    if mode & OTHERS != 0 || owner != our_user() {
+        return Err(CacheError::KeyExposed { path: path.to_owned(), mode, owner });
+    }
+    let mut key = [0; blake3::KEY_LEN];
+    if metadata.len() != key.len() as u64 {
+        return Ok(None);
+    }
+    file.read_exact(&mut key).map_err(failed)?;
+    Ok(Some(key))
+}
+
+fn make_key(path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
+    let mut key = [0; blake3::KEY_LEN];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    let temporary = path.with_extension("tmp");
+    // A leftover could have other permissions, and `mode` counts only for a new file.
+    unless_gone(fs::remove_file(&temporary))?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::key::Fingerprint;
+
+    /// The file that one waits for becomes the entry, and must not be written to by whoever gets its lock next.
+    #[test]
+    fn whoever_waited_for_the_lock_holds_a_file_of_its_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let disk = Disk::open(&parent.path().join("compiled"), 1000).unwrap();
+        let fingerprint = Fingerprint::of(&wasmtime::Engine::default());
+        for round in 0_u32..100 {
+            let key = ArtifactKey::new(&round.to_le_bytes(), fingerprint);
+            let first = disk.lock(&key).unwrap();
+            let together = Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    together.wait();
+                    let second = disk.lock(&key).unwrap();
+                    let entry = fs::metadata(disk.directory.join(&second.name)).unwrap();
+                    assert_ne!(second.file.metadata().unwrap().ino(), entry.ino());
+                    assert_eq!(second.file.metadata().unwrap().ino(), fs::metadata(&second.path).unwrap().ino());
+                });
+                together.wait();
+                first.store(b"artifact").unwrap();
+            });
+            assert!(disk.find(&key).unwrap().is_some());
+        }
+    }
+}

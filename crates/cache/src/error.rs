@@ -1,0 +1,104 @@
+//! What can go wrong, and whose fault it is.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The author of the plugin.
+    Guest,
+    /// Whoever configured the host and gave it the file.
+    Operator,
+}
+
+/// Why there is no compiled component, or why the disk is not used.
+///
+/// [`ArtifactCache::get_or_compile`](crate::ArtifactCache::get_or_compile) returns the first three only. The others
+/// are the reasons in [`DiskState::Unusable`](crate::DiskState::Unusable).
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// The bytes do not begin as WebAssembly does. The operator's fault.
+    #[error("not WebAssembly: {length} bytes without the WebAssembly header")]
+    NotWasm {
+        /// How many bytes there were.
+        length: usize,
+    },
+    /// The bytes are a core module, which has not been made a component. The operator's fault.
+    #[error("a core module of {length} bytes and not a component")]
+    CoreModule {
+        /// How many bytes there were.
+        length: usize,
+    },
+    /// The engine refuses the component: it is cut off, invalid, or uses a feature that is switched off. The fault of
+    /// the plugin's author.
+    #[error("component {name} does not compile")]
+    Compile {
+        /// The visible name: SHA-256 and length.
+        name: String,
+        /// What the engine says.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The directory belongs to somebody else, who could put code into it. The operator's fault.
+    #[error("cache directory {} belongs to user {owner} and not to user {expected}", directory.display())]
+    DirectoryOwner {
+        /// The directory.
+        directory: PathBuf,
+        /// The user that it belongs to.
+        owner: u32,
+        /// The user of this process.
+        expected: u32,
+    },
+    /// Users other than the owner can write to the directory. The operator's fault.
+    #[error("cache directory {} has mode {mode:04o}, so that others can write to it", directory.display())]
+    DirectoryMode {
+        /// The directory.
+        directory: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file with the secret key belongs to somebody else, or others can read it. The operator's fault.
+    #[error("key file {} has mode {mode:04o} and belongs to user {owner}, so that it is no secret", path.display())]
+    KeyExposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// The user that it belongs to.
+        owner: u32,
+    },
+    /// The directory or its key cannot be made or read. The operator's fault.
+    #[error("cannot use {} for compiled plugins", path.display())]
+    Directory {
+        /// The directory or the file in it.
+        path: PathBuf,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
+}
+
+impl CacheError {
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Compile { .. } => Fault::Guest,
+            _ => Fault::Operator,
+        }
+    }
+
+    /// What to do about it, where that can be said.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotWasm { .. } => Some("give the path of a .wasm file that is a component"),
+            Self::CoreModule { .. } => Some("make it a component first: `cargo xtask build-plugins` does so"),
+            Self::Compile { .. } => None,
+            Self::DirectoryOwner { .. } => Some("name a directory that the host's user owns"),
+            Self::DirectoryMode { .. } => Some("take the permission away: chmod go-w"),
+            Self::KeyExposed { .. } => Some("delete the cache directory; the next start makes it anew"),
+            Self::Directory { .. } => Some("name a directory that the host's user can write to"),
+        }
+    }
+}

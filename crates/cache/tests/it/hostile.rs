@@ -1,0 +1,220 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tapline_cache::{ArtifactCache, CacheError, DiskState, Fault, Source};
+use wasmtime::Engine;
+
+use crate::{component, engine, files, on_disk, place, run};
+
+const ANSWER: u32 = 23;
+
+/// Puts something in the place of a good entry, and shows that it is compiled anew, that it runs, and that the
+/// next start finds a good entry again.
+#[track_caller]
+fn check_refused(spoil: impl FnOnce(&Engine, &Path)) {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let wasm = component(ANSWER);
+    let entry = directory.join(on_disk(&engine, &directory).get_or_compile(&wasm).unwrap().key.file_name());
+    spoil(&engine, &entry);
+
+    let cache = on_disk(&engine, &directory);
+    let loaded = cache.get_or_compile(&wasm).unwrap();
+    assert_eq!(loaded.source, Source::Compiled);
+    assert_eq!(run(&engine, &loaded), ANSWER);
+    let statistics = cache.statistics();
+    assert_eq!((statistics.refused_files, statistics.disk_hits, statistics.compilations), (1, 0, 1));
+
+    let loaded = on_disk(&engine, &directory).get_or_compile(&wasm).unwrap();
+    assert_eq!(loaded.source, Source::Disk);
+    assert_eq!(run(&engine, &loaded), ANSWER);
+}
+
+/// Changes one byte, counted from the start or, if negative, from the end.
+fn flip(entry: &Path, position: isize) {
+    let mut bytes = fs::read(entry).unwrap();
+    let index = position.rem_euclid(bytes.len() as isize) as usize;
+    bytes[index] ^= 1;
+    fs::write(entry, bytes).unwrap();
+}
+
+#[test]
+fn a_changed_byte_is_found_wherever_it_is() {
+    check_refused(|_, entry| flip(entry, 0));
+    check_refused(|_, entry| flip(entry, 5_000));
+    check_refused(|_, entry| flip(entry, -33));
+    check_refused(|_, entry| flip(entry, -1));
+}
+
+#[test]
+fn a_cut_or_longer_file_is_refused() {
+    let length = |entry: &Path| fs::metadata(entry).unwrap().len();
+    let cut = |entry: &Path, length: u64| fs::File::options().write(true).open(entry).unwrap().set_len(length).unwrap();
+    check_refused(|_, entry| cut(entry, 0));
+    check_refused(|_, entry| cut(entry, 31));
+    check_refused(|_, entry| cut(entry, 32));
+    check_refused(|_, entry| cut(entry, length(entry) / 2));
+    check_refused(|_, entry| cut(entry, length(entry) - 32));
+    check_refused(|_, entry| cut(entry, length(entry) + 1));
+}
+
+#[test]
+fn working_code_that_we_did_not_write_is_refused() {
+    check_refused(|engine, entry| {
+        fs::write(entry, engine.precompile_component(&component(666)).unwrap()).unwrap();
+    });
+}
+
+#[test]
+fn an_entry_of_ours_under_another_name_is_refused() {
+    check_refused(|engine, entry| {
+        let directory = entry.parent().unwrap();
+        let other = on_disk(engine, directory).get_or_compile(&component(666)).unwrap();
+        fs::copy(directory.join(other.key.file_name()), entry).unwrap();
+    });
+}
+
+#[test]
+fn an_entry_of_another_directory_is_refused() {
+    check_refused(|engine, entry| {
+        let (_parent, elsewhere) = place();
+        let other = on_disk(engine, &elsewhere).get_or_compile(&component(ANSWER)).unwrap();
+        fs::copy(elsewhere.join(other.key.file_name()), entry).unwrap();
+    });
+}
+
+#[test]
+fn a_lost_or_cut_key_makes_all_entries_foreign() {
+    check_refused(|_, entry| fs::remove_file(entry.with_file_name("key")).unwrap());
+    check_refused(|_, entry| fs::write(entry.with_file_name("key"), b"short").unwrap());
+}
+
+#[test]
+fn what_a_dead_process_left_half_written_is_written_over() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let wasm = component(ANSWER);
+    let cache = on_disk(&engine, &directory);
+    let name = cache.key(&wasm).file_name();
+    fs::write(directory.join(format!("{name}.tmp")), vec![1; 1 << 20]).unwrap();
+    assert_eq!(cache.get_or_compile(&wasm).unwrap().source, Source::Compiled);
+    assert_eq!(files(&directory), [name, "key".to_owned()]);
+    let loaded = on_disk(&engine, &directory).get_or_compile(&wasm).unwrap();
+    assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Disk, ANSWER));
+}
+
+/// A cache that works, although not with this directory; and why not.
+#[track_caller]
+fn check_unusable(directory: &Path) -> CacheError {
+    let engine = engine();
+    let cache: ArtifactCache = on_disk(&engine, directory);
+    let loaded = cache.get_or_compile(&component(ANSWER)).unwrap();
+    assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, ANSWER));
+    let DiskState::Unusable { directory: named, reason } = cache.disk_state() else { panic!("the disk is used") };
+    assert_eq!(named, directory);
+    assert_eq!(reason.fault(), Fault::Operator);
+    assert!(reason.hint().is_some());
+    reason
+}
+
+fn with_mode(mode: u32) -> (tempfile::TempDir, PathBuf) {
+    let (parent, directory) = place();
+    fs::create_dir_all(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+    (parent, directory)
+}
+
+#[test]
+fn a_directory_that_others_can_write_to_is_refused() {
+    for mode in [0o770, 0o707, 0o720, 0o1777] {
+        let (_parent, directory) = with_mode(mode);
+        let reason = check_unusable(&directory);
+        assert!(matches!(reason, CacheError::DirectoryMode { mode: seen, .. } if seen == mode), "{reason:?}");
+        assert!(files(&directory).is_empty(), "nothing is put there");
+    }
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused() {
+    let ours = rustix::process::geteuid().as_raw();
+    // Root may give a directory away; anybody else finds one of root's.
+    let (parent, made) = with_mode(0o755);
+    let (directory, owner) = if ours == 0 {
+        std::os::unix::fs::chown(&made, Some(65_534), None).unwrap();
+        (made, 65_534)
+    } else {
+        (PathBuf::from("/usr"), 0)
+    };
+    let reason = check_unusable(&directory);
+    assert!(
+        matches!(reason, CacheError::DirectoryOwner { owner: seen, expected, .. } if (seen, expected) == (owner, ours)),
+        "{reason:?}"
+    );
+    drop(parent);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    on_disk(&engine, &directory).get_or_compile(&component(1)).unwrap();
+    let key = directory.join("key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let reason = check_unusable(&directory);
+    assert!(matches!(reason, CacheError::KeyExposed { mode: 0o640, .. }), "{reason:?}");
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_no_reason_to_stop() {
+    let (parent, _) = place();
+    let file = parent.path().join("file");
+    fs::write(&file, "").unwrap();
+    for directory in [file.clone(), file.join("below")] {
+        let reason = check_unusable(&directory);
+        assert!(matches!(reason, CacheError::Directory { .. }), "{reason:?}");
+    }
+}
+
+/// Nobody can make a file in this directory, root neither, and it belongs to whoever looks.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_in_which_no_key_can_be_made_is_no_reason_to_stop() {
+    let reason = check_unusable(Path::new("/proc/self/fdinfo"));
+    assert!(matches!(reason, CacheError::Directory { .. }), "{reason:?}");
+}
+
+#[test]
+fn a_directory_without_write_permission_is_read_and_left_alone() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let (kept, new) = (component(1), component(2));
+    let key = on_disk(&engine, &directory).get_or_compile(&kept).unwrap().key;
+
+    // Permissions do not stop root: a directory that has the name of the temporary file does.
+    let name = on_disk(&engine, &directory).key(&new).file_name();
+    fs::create_dir(directory.join(format!("{name}.tmp"))).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o500)).unwrap();
+
+    let cache = on_disk(&engine, &directory);
+    assert!(matches!(cache.disk_state(), DiskState::Ready { .. }));
+    assert_eq!(cache.get_or_compile(&kept).unwrap().source, Source::Disk);
+    let loaded = cache.get_or_compile(&new).unwrap();
+    assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, 2));
+    let mut expected = [key.file_name(), "key".to_owned(), format!("{name}.tmp")];
+    expected.sort();
+    assert_eq!(files(&directory), expected);
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn an_entry_that_cannot_be_replaced_is_never_loaded() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let wasm = component(ANSWER);
+    let cache = on_disk(&engine, &directory);
+    fs::create_dir(directory.join(cache.key(&wasm).file_name())).unwrap();
+    let loaded = cache.get_or_compile(&wasm).unwrap();
+    assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, ANSWER));
+    assert_eq!(cache.statistics().refused_files, 1);
+}

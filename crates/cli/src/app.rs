@@ -1,0 +1,115 @@
+//! Host and store, put together as the configuration says.
+
+use std::{io::IsTerminal, time::Duration};
+
+use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tapline_content::register;
+use tapline_host_core::{Host, PluginSpec};
+use tapline_host_database::{Database, DatabaseConfig};
+use tapline_host_log::Log;
+use tapline_server::{Server, ServerConfig};
+use tapline_store::{Store, StoreConfig};
+use tempfile::TempDir;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    arguments::{Global, LogFormat},
+    config::{Config, ConfigError},
+    report::PluginsRefused,
+};
+
+/// The label of the database in the metrics of host calls.
+const DATABASE: &str = "database";
+
+/// What a command needs of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The configured one, which is made when it is missing.
+    Made,
+    /// The configured one, which has to be there.
+    There,
+    /// None: the plugins are only looked at. They are linked against an empty one that is thrown away.
+    Nothing,
+}
+
+pub(crate) struct App {
+    pub(crate) host: Host,
+    pub(crate) store: Store,
+    pub(crate) config: Config,
+    /// Where the empty database lies. Removed when the program ends.
+    _scratch: Option<TempDir>,
+}
+
+impl App {
+    /// Opens the database, builds the host and loads the plugins.
+    pub(crate) async fn start(global: &Global, need: Need) -> Result<Self> {
+        let mut config = Config::read(global, |name| std::env::var(name).ok())?;
+        log_to_stderr(&config.log, global.log_format)?;
+        let scratch = if need == Need::Nothing { Some(tempfile::tempdir()?) } else { None };
+        if let Some(scratch) = &scratch {
+            config.database = format!("sqlite:{}", scratch.path().join("empty.db").display());
+        }
+        let how = StoreConfig { create: need != Need::There, ..StoreConfig::default() };
+        let store = Store::open_with(&config.database, &how).await?;
+        // The store has made the file: the capability opens it anew, and only to read.
+        let database = Database::connect(&config.database, DatabaseConfig::default()).await?;
+        let builder = Host::builder().config(config.host.clone());
+        let host = register(builder).capability(Log).capability(database.clone()).build()?;
+        database.record_with(host.metrics().host_call(DATABASE));
+        load(&host, std::mem::take(&mut config.plugins)).await?;
+        Ok(Self { host, store, config, _scratch: scratch })
+    }
+
+    pub(crate) fn server(&self) -> Server {
+        let default = ServerConfig::default();
+        let config = ServerConfig {
+            title: self.config.title.clone().unwrap_or(default.title),
+            cron: self.config.cron,
+            ..default
+        };
+        Server::new(self.host.clone(), self.store.clone(), config)
+    }
+}
+
+/// Loads all plugins, and collects everything that is wrong with any of them.
+async fn load(host: &Host, plugins: Vec<PluginSpec>) -> Result<()> {
+    let progress = progress_bar(plugins.len());
+    let mut errors = Vec::new();
+    for plugin in plugins {
+        progress.set_message(format!("loading {}", plugin.name));
+        if let Err(error) = host.load(plugin).await {
+            errors.push(error);
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    if errors.is_empty() { Ok(()) } else { Err(PluginsRefused { errors }.into()) }
+}
+
+/// A bar on stderr, where that is a terminal.
+pub(crate) fn progress_bar(length: usize) -> ProgressBar {
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(length as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    // A plugin that compiles for long is not a program that hangs.
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
+        name: "--log",
+        value: filter.to_owned(),
+        expected: "a level such as info, or a filter such as info,tapline_host_core=debug",
+    })?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Human => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => subscriber.json().try_init(),
+    };
+    set.map_err(|error| anyhow::anyhow!(error)).context("cannot log")
+}

@@ -1,0 +1,85 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs WebAssembly plugins over content.
+#[derive(Debug, Parser)]
+#[command(name = "tapline", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes. A flag is stronger than the environment, and that is stronger than the file.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Global {
+    /// The configuration file; ./tapline.toml if there is one
+    #[arg(long, global = true, value_name = "FILE", env = "TAPLINE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The database, for example sqlite:tapline.db
+    #[arg(long, global = true, value_name = "URL", env = "TAPLINE_DATABASE_URL")]
+    pub(crate) database: Option<String>,
+    /// Where to listen, for example 127.0.0.1:8380
+    #[arg(long, global = true, value_name = "ADDRESS", env = "TAPLINE_LISTEN")]
+    pub(crate) listen: Option<String>,
+    /// What to log: off, error, warn, info, debug, trace, or a filter such as info,tapline_host_core=debug
+    #[arg(long, global = true, value_name = "LEVEL", env = "TAPLINE_LOG")]
+    pub(crate) log: Option<String>,
+    /// How to log
+    #[arg(long, global = true, value_name = "FORMAT", env = "TAPLINE_LOG_FORMAT", default_value = "human")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the items, with what the plugins add, until SIGINT or SIGTERM
+    ///
+    /// Prints `listening on http://ADDRESS` when it is ready. Ends with 0, or with 3 when something was still running
+    /// after 10 seconds and was cut off.
+    Serve,
+    /// Import documents: directories of Markdown, Markdown files, or files with one JSON item per line
+    ///
+    /// Keeps going past what it cannot import, reports it, and ends with 1.
+    Import {
+        /// Directories, .md and .jsonl files
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Write a report as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// Print the page of an item as HTML
+    Render {
+        /// The identifier of the item
+        id: String,
+    },
+    /// List the plugins of the configuration, with their taps and grants
+    Plugins,
+    /// Show what a plugin's file says about itself; needs no configuration and runs nothing
+    Inspect {
+        /// The component
+        #[arg(value_name = "FILE.wasm")]
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the order of the plugins in a tap, and why
+    Explain {
+        /// The tap, for example item_view
+        tap: String,
+    },
+}

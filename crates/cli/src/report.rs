@@ -1,0 +1,92 @@
+//! Errors as people see them: what happened, why, and what to do.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use tapline_host_core::LoadError;
+use tapline_store::StoreError;
+
+use crate::config::ConfigError;
+
+/// Something the program was asked for did not work.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const USAGE: u8 = 2;
+
+/// Plugins that were not loaded. All of them, so that one start shows everything that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{} refused", if errors.len() == 1 { "a plugin was".to_owned() } else { format!("{} plugins were", errors.len()) })]
+pub(crate) struct PluginsRefused {
+    pub(crate) errors: Vec<LoadError>,
+}
+
+/// Writes an error to stderr and says with which status to end.
+pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        // The reader has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let mut text = String::new();
+    match error.downcast_ref::<PluginsRefused>() {
+        Some(refused) => {
+            for error in &refused.errors {
+                text.push_str(&paragraph(error, error.hint()));
+            }
+        }
+        None => text.push_str(&paragraph(error.as_ref(), hint(error))),
+    }
+    // Where stderr is closed there is nobody to tell.
+    let _ = io::stderr().write_all(text.as_bytes());
+    let usage = error.chain().any(|cause| cause.is::<ConfigError>());
+    ExitCode::from(if usage { USAGE } else { FAILED })
+}
+
+/// One error with its causes, each on a line of its own, and the hint.
+pub(crate) fn paragraph(error: &(dyn Error + 'static), hint: Option<String>) -> String {
+    let mut text = format!("error: {}\n", chain(error).join("\n  because: "));
+    if let Some(hint) = hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
+/// An error and its causes. A cause that an error repeats word for word is left out.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()) {
+        let message = cause.to_string();
+        if !messages.iter().any(|other| other.contains(&message)) {
+            messages.push(message);
+        }
+    }
+    messages
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(Hint { hint, .. }) = error.downcast_ref::<Hint>() {
+        return Some(hint.clone());
+    }
+    error.chain().find_map(|cause| {
+        cause
+            .downcast_ref::<ConfigError>()
+            .and_then(ConfigError::hint)
+            .or_else(|| cause.downcast_ref::<LoadError>().and_then(LoadError::hint))
+            .or_else(|| cause.downcast_ref::<StoreError>().and_then(StoreError::hint))
+    })
+}
+
+/// An error of the program itself, with what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Hint {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

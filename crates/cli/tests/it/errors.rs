@@ -1,0 +1,186 @@
+//! What an operator is told.
+
+use expect_test::expect;
+
+use crate::{Place, component};
+
+#[test]
+fn the_configuration() {
+    let place = Place::new();
+    place.write("tapline.toml", "[server]\nlisetn = \"x\"\n");
+    place.check(
+        &["plugins"],
+        expect![[r#"
+        error: tapline.toml:2: nothing is called `server.lisetn`
+        hint: did you mean `server.listen`?
+        [2]
+    "#]],
+    );
+    place.write("tapline.toml", "[host.limits]\nmax_execution_time_ms = 0\n");
+    place.check(
+        &["plugins"],
+        expect![[r#"
+            error: tapline.toml:2: `host.limits.max_execution_time_ms`: `max_execution_time_ms` is 0, it has to be 1 to 86400000
+            [2]
+        "#]],
+    );
+    place.check(
+        &["plugins", "--config", "missing.toml"],
+        expect![[r#"
+        error: cannot read the configuration missing.toml
+          because: No such file or directory (os error 2)
+        hint: give its path with --config, or leave it out for the defaults
+        [2]
+    "#]],
+    );
+    place.write("tapline.toml", "");
+    place.check(
+        &["plugins", "--log", "info,=x=y"],
+        expect![[r#"
+        error: `--log` is `info,=x=y`, not a level such as info, or a filter such as info,tapline_host_core=debug
+        [2]
+    "#]],
+    );
+    place.check(
+        &["plugins"],
+        expect![[r#"
+        no plugins are configured
+
+        [0]
+    "#]],
+    );
+    assert!(!place.path().join("tapline.db").exists(), "looking at plugins makes no database");
+}
+
+#[test]
+fn plugins_that_are_refused_are_all_named() {
+    let place = Place::new();
+    place.write("text.wasm", "This is not WebAssembly.");
+    place.write("module.wasm", b"\0asm\x01\0\0\0");
+    // In the middle of the head of a section, so that the offset does not depend on the compiler.
+    place.write("cut.wasm", &std::fs::read(component("seo")).unwrap()[..9]);
+    let mut config = String::from("[host]\npool_size = 10\n");
+    for name in ["text", "module", "cut", "missing"] {
+        config += &format!("[plugins.{name}]\npath = \"{name}.wasm\"\n");
+    }
+    config += &format!("[plugins.related]\npath = \"{}\"\n", component("related").display());
+    config += &format!(
+        "[plugins.wrong-grant]\npath = \"{}\"\ngrants = {{ database = \"write\" }}\n",
+        component("related").display()
+    );
+    config += &format!("[plugins.odd-grant]\npath = \"{}\"\ngrants = {{ files = true }}\n", component("seo").display());
+    place.write("tapline.toml", config);
+    place.check(
+        &["serve"],
+        expect![[r#"
+            error: plugin `cut` is damaged or uses what plugins may not use, at byte 0x9: unexpected end-of-file
+            hint: build the plugin again, and copy the whole file
+            error: plugin `missing`: cannot read missing.wasm
+              because: No such file or directory (os error 2)
+            error: plugin `module` is a core module, not a component
+            hint: build it with `cargo xtask build-plugins`, which turns the module into a component
+            error: plugin `odd-grant`: no capability is called `files`; this host has `database`
+            error: plugin `related`: disallowed import: tapline:host/database@0.1.0 needs the grant `database`
+            hint: if you trust the plugin with it, add to tapline.toml: [plugins.related.grants] database = "read"
+            error: plugin `text` is not WebAssembly: it starts with [54, 68, 69, 73, 20, 69, 73, 20]
+            hint: give the path of the `.wasm` file that the plugin's build wrote
+            error: plugin `wrong-grant`: the value of the grant `database` is refused: it takes "read", not "write"
+            [1]
+        "#]],
+    );
+}
+
+#[test]
+fn the_order_of_a_tap() {
+    let place = Place::new();
+    place.configure(
+        &["seo", "reading-time"],
+        "[plugins.seo.order.item_view]\nafter = [\"reading-time\"]\n\
+         [plugins.reading-time.order.item_view]\nafter = [\"seo\"]\n",
+    );
+    place.check(&["explain", "item_view"], expect![[r#"
+        error: the order of tap `item_view` has a cycle: reading-time before seo before reading-time (`seo` declares after `reading-time`, `reading-time` declares after `seo`)
+        [1]
+    "#]]);
+}
+
+#[test]
+fn the_database() {
+    let place = Place::new();
+    place.configure(&[], "");
+    place.check(
+        &["import", ".", "--database", "sqlite:missing/site.db"],
+        expect![[r#"
+        error: the directory missing does not exist
+        hint: make it: mkdir -p missing
+        [1]
+    "#]],
+    );
+    place.check(
+        &["import", ".", "--database", "postgres://localhost"],
+        expect![[r#"
+        error: `postgres://localhost` is not the address of a SQLite database
+        hint: write it as `sqlite:path/to/file.db`
+        [1]
+    "#]],
+    );
+    place.write("letter.db", "This is a letter. ".repeat(100));
+    place.check(
+        &["import", ".", "--database", "sqlite:letter.db"],
+        expect![[r#"
+        error: letter.db is not a SQLite database, or it is damaged
+          because: error returned from database: (code: 26) file is not a database
+        hint: give another path, or move the file away and import again
+        [1]
+    "#]],
+    );
+    place.check(
+        &["render", "a"],
+        expect![[r#"
+        error: the database tapline.db cannot be opened
+          because: error returned from database: (code: 14) unable to open database file
+        hint: check that it is there, and that you may write to it; `tapline import` makes one
+        [1]
+    "#]],
+    );
+    place.check(
+        &["import", "."],
+        expect![[r#"
+            0 items: 0 new, 0 changed, 0 as before; 0 could not be imported
+
+            [0]
+        "#]],
+    );
+    place.check(
+        &["render", "a"],
+        expect![[r#"
+        error: there is no item `a`
+        [1]
+    "#]],
+    );
+}
+
+#[test]
+fn the_address() {
+    let place = Place::new();
+    place.configure(&[], "");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = place.run(&["serve", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = crate::text(&output.stderr).replace(&address, "ADDRESS");
+    expect![[r#"
+        error: cannot listen on ADDRESS
+          because: Address already in use (os error 98)
+        hint: another program may listen there: choose an address with --listen, port 0 for a free one
+    "#]]
+    .assert_eq(&stderr);
+}
+
+#[test]
+fn the_command_line() {
+    let place = Place::new();
+    assert_eq!(place.run(&["server"]).status.code(), Some(2));
+    assert_eq!(place.run(&["import"]).status.code(), Some(2));
+    assert_eq!(place.run(&[]).status.code(), Some(2));
+}

@@ -1,0 +1,170 @@
+//! From documents to pages.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{PLUGINS, Place, text};
+
+/// A running `tapline serve`.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(place: &Place) -> Self {
+        let mut child = place.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(address) = line.trim_end().strip_prefix("listening on ") else {
+            let _ = child.kill();
+            let mut stderr = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+            panic!("`{line}`\n{stderr}");
+        };
+        Self { address: address.to_owned(), child }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let mut response = agent.get(format!("{}{path}", self.address)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    /// Sends a signal and waits for the end.
+    fn end(mut self, signal: &str) -> i32 {
+        let asked = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(asked.success());
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().expect("it catches the signal");
+            }
+            assert!(start.elapsed() < Duration::from_secs(15), "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn calls(report: &Value, plugin: &str, tap: &str) -> (u64, u64) {
+    let plugins = report["plugins"].as_array().unwrap();
+    let found = plugins.iter().find(|entry| entry["name"] == plugin && entry["tap"] == tap).unwrap();
+    (found["invocations"].as_u64().unwrap(), found["failures"].as_u64().unwrap())
+}
+
+#[test]
+fn every_plugin_does_its_part() {
+    let place = Place::new();
+    place.configure(&PLUGINS, "[cache]\ndirectory = \"cache\"\n");
+    place.write(
+        "docs/README.md",
+        "---\ntags: [a, b]\nsummary: It's short...\n---\n# \"Read\" me\n\nSee [guide](guide.md), don't `\"quote\"` it.",
+    );
+    place.write("docs/guide.md", "---\ntitle: Guide\ntags: b\ndate: 2026-01-31\n---\nText");
+    place.write("docs/later.md", "---\ntitle: Later\ntags: b\nembargo_until: 2999-12-31\n---\nText");
+    place.write("docs/bad.md", "---\ntitle: Bad\n");
+    place.write("more.jsonl", "{\"id\":\"line\",\"title\":\"Line\"}\n");
+
+    let output = place.run(&["import", "--report", "report.json", "docs", "more.jsonl"]);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stdout.starts_with("4 items: 4 new, 0 changed, 0 as before; 1 could not be imported\n"), "{stdout}");
+    assert!(
+        stderr.contains("error: docs/bad.md:1: its front matter is not closed\nhint: put a line `---`"),
+        "{stderr}"
+    );
+    // What "audit-log" logged, with its name, which it cannot forge.
+    assert!(stderr.contains("plugin=audit-log tap=item_insert"), "{stderr}");
+
+    let report = std::fs::read(place.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!((&report["items"], &report["bad"][0]["path"]), (&4.into(), &"docs/bad.md".into()));
+    assert_eq!(calls(&report, "house-style", "item_presave"), (4, 0));
+    assert_eq!(calls(&report, "audit-log", "item_insert"), (4, 0));
+    assert_eq!(calls(&report, "audit-log", "item_update"), (0, 0));
+
+    let serving = Serving::start(&place);
+    let (status, list) = serving.get("/");
+    assert_eq!(status, 200);
+    for id in ["readme", "guide", "line"] {
+        assert!(list.contains(&format!("href=\"/item/{id}\"")), "{id} in {list}");
+    }
+    assert!(!list.contains("Later"), "embargo: {list}");
+
+    let (status, page) = serving.get("/item/readme");
+    assert_eq!(status, 200);
+    for part in [
+        "<h1>“Read” me</h1>",                                  // house-style
+        "don’t <code>\"quote\"</code>",                        // house-style leaves code alone
+        "<a href=\"/item/guide\"",                             // a link between documents
+        "<!-- head: seo -->",                                  // seo
+        "<meta name=\"description\" content=\"It’s short…\">", // seo, after house-style
+        "<section data-plugin=\"reading-time\"",               // reading-time
+        "1 min read",
+        "<section data-plugin=\"related\"", // related
+    ] {
+        assert!(page.contains(part), "no `{part}` in {page}");
+    }
+    assert_eq!(serving.get("/item/later").0, 403, "embargo");
+
+    let status: Value = serde_json::from_str(&serving.get("/status").1).unwrap();
+    assert_eq!(status["plugins"].as_array().unwrap().len(), PLUGINS.len());
+    assert_eq!(serving.end("-TERM"), 0);
+
+    // The same again changes nothing; a change is told.
+    let again = place.run(&["import", "docs/guide.md"]);
+    assert!(text(&again.stdout).starts_with("1 item: 0 new, 0 changed, 1 as before"), "{}", text(&again.stdout));
+    place.write("docs/guide.md", "---\ntitle: Guide\ntags: b\n---\nOther text");
+    let changed = place.run(&["import", "docs/guide.md"]);
+    assert_eq!(changed.status.code(), Some(0));
+    assert!(text(&changed.stderr).contains("tap=item_update"), "{}", text(&changed.stderr));
+
+    let page = place.run(&["render", "guide"]);
+    assert!(text(&page.stdout).contains("<p>Other text</p>"));
+    assert_eq!(place.run(&["render", "later"]).status.code(), Some(1));
+}
+
+#[test]
+fn it_ends_when_interrupted_and_logs_json_when_asked() {
+    let place = Place::new();
+    place.configure(&["embargo"], "");
+    let serving = Serving::start(&place);
+    assert_eq!(serving.get("/health/ready"), (200, "ready\n".to_owned()));
+    assert_eq!(serving.end("-INT"), 0);
+
+    place.write("a.md", "# A");
+    place.configure(&["audit-log"], "");
+    let output = place.run(&["--log-format", "json", "import", "a.md"]);
+    let logged: Vec<Value> = text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(logged.iter().any(|line| line["fields"]["plugin"] == "audit-log"), "{logged:?}");
+
+    // The environment is stronger than the file, a flag stronger than the environment.
+    let output = place.command(&["import", "a.md"]).env("TAPLINE_LOG", "off").output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    let mut command = place.command(&["import", "a.md", "--database", "sqlite:flag.db"]);
+    command.env("TAPLINE_DATABASE_URL", "sqlite:environment.db").output().unwrap();
+    assert!(place.path().join("flag.db").exists() && !place.path().join("environment.db").exists());
+}
+
+#[test]
+fn an_item_of_five_megabytes_goes_through_every_plugin() {
+    let place = Place::new();
+    place.configure(&PLUGINS, "");
+    place.write("large.md", format!("# Large\n\n{}", "It's \"large\"... ".repeat(5 * 1024 * 1024 / 16)));
+    let output = place.run(&["import", "large.md"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let page = text(&place.run(&["render", "large"]).stdout);
+    assert!(page.contains("It’s “large”…") && page.contains("<!-- head: seo -->"));
+}

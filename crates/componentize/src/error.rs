@@ -1,0 +1,81 @@
+//! What can be wrong with a module, in the words of the person who built it.
+
+use std::error::Error as StdError;
+
+/// Why a module does not become a component.
+///
+/// The plugin's author is at fault in all of these, except [`Error::Trim`] and [`Error::Adapter`], which are mistakes
+/// of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes do not begin as WebAssembly does.
+    #[error("not a WebAssembly file")]
+    NotWasm,
+    /// The bytes are a component: there is nothing left to do.
+    #[error("already a component, a core module is needed")]
+    AlreadyComponent,
+    /// The module is cut off or otherwise not valid.
+    #[error("not a valid WebAssembly module")]
+    Malformed {
+        /// Where, and what was expected there.
+        source: wasmparser::BinaryReaderError,
+    },
+    /// Nothing in the module describes an export: a crate without `#[tap]`, or one that is not a `cdylib`.
+    #[error("exports no tap")]
+    NoTap,
+    /// The module imports something that neither the contract nor preview 1 of WASI has.
+    #[error("imports `{name}` from `{module}`, which no host offers")]
+    UnknownImport {
+        /// The module of the import.
+        module: String,
+        /// The name within it.
+        name: String,
+    },
+    /// The module imports a function of preview 1 that the sealed adapter does not know.
+    #[error("imports the WASI function `{name}`, which the sealed adapter does not have")]
+    UnknownWasi {
+        /// The name of the function.
+        name: String,
+    },
+    /// The module's exports and imports do not fit the contract that it carries.
+    #[error("the module does not fit the interfaces that it declares")]
+    Encode {
+        /// What does not fit.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// Leaving out what the module never runs went wrong.
+    #[error("cannot trim the module")]
+    Trim {
+        /// At what.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The adapter or its interface does not build.
+    #[error("the sealed adapter of this tool is broken")]
+    Adapter {
+        /// What is wrong with it.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// What to do about it, for the author of the plugin. None where the message says everything.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotWasm => "give the .wasm file that `cargo build --target wasm32-wasip1` wrote",
+            Self::AlreadyComponent => "use the file as it is",
+            Self::Malformed { .. } => "build the plugin again; the file may have been cut off",
+            Self::NoTap => "does the crate use #[tap], and does its Cargo.toml say crate-type = [\"cdylib\"]?",
+            Self::UnknownImport { .. } => {
+                "an `extern` block or a C library of the plugin declares it; link the code into the plugin instead"
+            }
+            Self::UnknownWasi { .. } => {
+                "the function is not part of WASI preview 1; build with Rust's own wasm32-wasip1"
+            }
+            Self::Encode { .. } => "build the plugin with the version of tapline-sdk that belongs to this tool",
+            Self::Trim { .. } => "convert it with --no-trim, and report the module",
+            Self::Adapter { .. } => return None,
+        })
+    }
+}

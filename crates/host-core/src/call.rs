@@ -1,0 +1,226 @@
+//! One call of one handler: a store, an instance, and what ends it.
+
+use std::sync::Arc;
+
+use tapline_tap_dispatch::{PluginName, TapName};
+use tokio::time::Instant;
+use wasmtime::{
+    Store, Trap, WasmBacktrace,
+    component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower},
+};
+
+use crate::{
+    diagnostics::MAX_MESSAGE,
+    error::{CallError, Fault, HostFault},
+    plugin::Plugin,
+    runtime::Runtime,
+    state::CallState,
+    text::{cut, escape},
+};
+
+/// A plugin's implementation of a tap: what is the same for all its calls, looked up when the plugin was loaded.
+pub(crate) struct Handler {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) tap: TapName,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) pre: InstancePre<CallState>,
+    pub(crate) function: ComponentExportIndex,
+    pub(crate) interface: usize,
+    pub(crate) fields: Option<Vec<String>>,
+    pub(crate) metrics: tapline_metrics::TapMetrics,
+}
+
+impl Handler {
+    pub(crate) fn error(&self, fault: Fault) -> CallError {
+        CallError { plugin: self.plugin.name().clone(), tap: self.tap.clone(), fault }
+    }
+}
+
+/// One call of one handler, on an instance whose memory no other call has seen. [`Tap::call`](crate::Tap::call) gets it.
+pub struct Call {
+    store: Store<CallState>,
+    instance: Option<Instance>,
+}
+
+impl Call {
+    /// The one place where a store is made: every limit is set here, and nothing else makes one.
+    pub(crate) fn new(handler: &Arc<Handler>, deadline: Instant) -> Self {
+        let runtime = &handler.runtime;
+        let mut store = Store::new(&runtime.engine, CallState::new(Arc::clone(handler), deadline));
+        store.limiter(|state| &mut state.limiter);
+        // Before instantiation: a start function may loop as well.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_hostcall_fuel(runtime.max_answer_bytes);
+        store.set_max_component_handles(runtime.max_handles);
+        if runtime.facts.fuel {
+            // The engine of this runtime was built with fuel, which is the only reason for this to fail.
+            let _ = store.set_fuel(handler.plugin.limits.fuel_limit());
+        }
+        Self { store, instance: None }
+    }
+
+    fn handler(&self) -> &Handler {
+        &self.store.data().handler
+    }
+
+    pub(crate) async fn instantiate(&mut self, handler: &Handler) -> Result<(), CallError> {
+        match handler.pre.instantiate_async(&mut self.store).await {
+            Ok(instance) => {
+                self.instance = Some(instance);
+                Ok(())
+            }
+            Err(error) => Err(self.fault(&error, Stage::Instantiate)),
+        }
+    }
+
+    /// Which of the tap's interfaces the plugin implements: an index into [`Tap::INTERFACES`](crate::Tap::INTERFACES).
+    #[must_use]
+    pub fn interface(&self) -> usize {
+        self.handler().interface
+    }
+
+    /// The fields that the plugin declared, sorted. None: all.
+    #[must_use]
+    pub fn fields(&self) -> Option<&[String]> {
+        self.handler().fields.as_deref()
+    }
+
+    /// The plugin that is called.
+    #[must_use]
+    pub fn plugin(&self) -> &PluginName {
+        self.handler().plugin.name()
+    }
+
+    /// What host functions will see, for example to hand the guest a resource.
+    pub fn state(&mut self) -> &mut CallState {
+        self.store.data_mut()
+    }
+
+    /// Calls the plugin's function with `params`, lowered straight from the host's data, and lifts what it returns.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the call but its deadline, which the host watches from outside. The instance is not used again.
+    pub async fn invoke<P, R>(&mut self, params: P) -> Result<R, CallError>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        let result = match self.function::<P, R>() {
+            Ok(function) => function.call_async(&mut self.store, params).await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| self.fault(&error, Stage::Call))
+    }
+
+    fn function<P, R>(&mut self) -> wasmtime::Result<wasmtime::component::TypedFunc<P, R>>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
+        let function = self.handler().function;
+        instance.get_typed_func::<P, R>(&mut self.store, &function)
+    }
+
+    /// Checks the signature of the handler's function; see [`Tap::check`](crate::Tap::check).
+    pub(crate) fn check(
+        &mut self,
+        check: fn(usize, &mut crate::tap::Signature<'_>) -> wasmtime::Result<()>,
+    ) -> wasmtime::Result<()> {
+        let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
+        let (function, interface) = (self.handler().function, self.interface());
+        let func = instance
+            .get_func(&mut self.store, function)
+            .ok_or_else(|| wasmtime::Error::msg("the interface has no function of that name"))?;
+        check(interface, &mut crate::tap::Signature { store: &mut self.store, func })
+    }
+
+    /// The error for an answer that breaks the contract.
+    #[must_use]
+    pub fn bad_answer(&self, reason: impl Into<String>) -> CallError {
+        self.handler().error(Fault::BadAnswer { reason: reason.into() })
+    }
+
+    /// The error for a tap that returned one.
+    #[must_use]
+    pub fn returned(&self, message: &str) -> CallError {
+        self.handler().error(Fault::Returned { message: escape(cut(message, MAX_MESSAGE)).into_owned() })
+    }
+
+    /// What became of a call, from what the engine says and what the store saw.
+    fn fault(&mut self, error: &wasmtime::Error, stage: Stage) -> CallError {
+        let limits = self.handler().plugin.limits;
+        let state = self.store.data_mut();
+        let fault = if let Some(fault) = error.downcast_ref::<HostFault>() {
+            Fault::HostFunction { capability: fault.capability, message: fault.message.to_string() }
+        } else if let Some(trap) = error.downcast_ref::<Trap>() {
+            match (trap, state.panic.take(), state.limiter.refused()) {
+                (Trap::OutOfFuel, ..) => Fault::OutOfFuel { limit: limits.fuel_limit() },
+                (Trap::StackOverflow, ..) => Fault::StackOverflow { limit: limits.max_stack_size_bytes() },
+                (_, Some(panic), _) => Fault::Panicked(panic),
+                // A guest that gets no memory gives up with a trap of its own.
+                (Trap::UnreachableCodeReached, None, Some(refusal)) => Fault::OutOfMemory(refusal),
+                (trap, ..) => Fault::Trapped { trap: *trap, backtrace: backtrace(error) },
+            }
+        } else if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
+            Fault::Engine { message: format!("the pool is smaller than its queue believes: {error:#}") }
+        } else if let (Stage::Instantiate, Some(refusal)) = (stage, state.limiter.refused()) {
+            Fault::OutOfMemory(refusal)
+        } else {
+            match stage {
+                Stage::Instantiate => Fault::Engine { message: format!("{error:#}") },
+                // Neither a trap nor a host function: lifting the answer failed.
+                Stage::Call => Fault::BadAnswer { reason: format!("{error:#}") },
+            }
+        };
+        self.handler().error(fault)
+    }
+}
+
+/// However a call ends, also when its future is dropped: what the guest left in its output is written, and what it used is
+/// recorded.
+impl Drop for Call {
+    fn drop(&mut self) {
+        let state = self.store.data_mut();
+        let plugin = &state.handler.plugin;
+        state.output.finish(plugin.name(), &state.handler.tap);
+        plugin.metrics().memory_peak(state.limiter.peak_bytes());
+        let refused = state.limiter.refused_growths();
+        if refused > 0 {
+            plugin.metrics().growths_refused(refused);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Instantiate,
+    Call,
+}
+
+/// The guest's frames, innermost first, as far as the file has names.
+fn backtrace(error: &wasmtime::Error) -> String {
+    use std::fmt::Write;
+
+    const FRAMES: usize = 16;
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
+    let mut text = String::new();
+    for frame in backtrace.frames().iter().take(FRAMES) {
+        let separator = if text.is_empty() { "" } else { "\n" };
+        let offset = frame.module_offset().unwrap_or_default();
+        let _ = match frame.func_name() {
+            Some(name) => write!(text, "{separator}  at {} ({offset:#x})", rustc_demangled(name)),
+            None => write!(text, "{separator}  at function {} ({offset:#x})", frame.func_index()),
+        };
+    }
+    text
+}
+
+/// A name from the guest's file: of any length, and with anything in it.
+fn rustc_demangled(name: &str) -> String {
+    const LONGEST: usize = 200;
+    let name = format!("{:#}", rustc_demangle::demangle(cut(name, 10 * LONGEST)));
+    escape(cut(&name, LONGEST)).into_owned()
+}

@@ -1,0 +1,287 @@
+//! The host: plugins in, dispatches out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tapline_limits::MemoryTracker;
+use tapline_metrics::Metrics;
+use tapline_tap_dispatch::{Contract, Order, PluginName};
+
+use crate::{
+    call::Handler,
+    capability::Capability,
+    config::HostConfig,
+    diagnostics::Diagnostics,
+    dispatch::{Fold, Handlers},
+    engine::EngineFacts,
+    error::{CallError, HostError, LoadError},
+    load,
+    plugin::{Plugin, PluginSpec},
+    runtime::{Runtime, Slots},
+    tap::{Tap, TapKind},
+};
+
+/// Loads plugins and calls their taps. Cheap to clone; all clones are the same host.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: HostConfig,
+    pub(crate) capabilities: Vec<Box<dyn Capability>>,
+    pub(crate) taps: Vec<(Contract, TapKind)>,
+    pub(crate) metrics: Metrics,
+    memory: MemoryTracker,
+    plain: Arc<Runtime>,
+    /// Made when the first plugin with fuel is loaded: fuel needs code of its own, and so an engine of its own.
+    fuelled: OnceLock<Arc<Runtime>>,
+    registry: RwLock<Arc<Registry>>,
+    /// Held while the registry is rebuilt, so that two loads do not lose each other's plugin.
+    loading: tokio::sync::Mutex<()>,
+}
+
+/// What is loaded. Never changed: a load makes a new one.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) plugins: BTreeMap<PluginName, load::Loaded>,
+    pub(crate) taps: HashMap<&'static str, Resolved>,
+}
+
+/// One tap with its handlers in their order.
+pub(crate) struct Resolved {
+    pub(crate) order: Order,
+    pub(crate) handlers: Arc<[Arc<Handler>]>,
+}
+
+/// Sets up a [`Host`].
+#[derive(Default)]
+pub struct HostBuilder {
+    config: HostConfig,
+    capabilities: Vec<Box<dyn Capability>>,
+    taps: Vec<TapKind>,
+}
+
+impl HostBuilder {
+    /// Replaces the settings.
+    #[must_use]
+    pub fn config(mut self, config: HostConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Offers a group of host functions to plugins.
+    #[must_use]
+    pub fn capability(mut self, capability: impl Capability) -> Self {
+        self.capabilities.push(Box::new(capability));
+        self
+    }
+
+    /// Adds an extension point.
+    #[must_use]
+    pub fn tap<T: Tap>(mut self) -> Self {
+        self.taps.push(TapKind::of::<T>());
+        self
+    }
+
+    /// Builds the host. Reserves the address space of the pool, and starts the thread that is the clock.
+    ///
+    /// # Errors
+    ///
+    /// A setting is impossible, a name is taken twice, or the system does not have the address space.
+    pub fn build(mut self) -> Result<Host, HostError> {
+        self.capabilities.insert(0, Box::new(Diagnostics));
+        let mut taps: Vec<(Contract, TapKind)> = Vec::new();
+        for kind in self.taps {
+            if taps.iter().any(|(_, other)| other.name == kind.name) {
+                return Err(HostError::OfferedTwice { name: kind.name.to_owned() });
+            }
+            taps.push((kind.contract()?, kind));
+        }
+        refuse_doubles(&self.capabilities)?;
+        let metrics = if self.config.enable_metrics { Metrics::new() } else { Metrics::disabled() };
+        metrics.set_build_info(env!("CARGO_PKG_VERSION"), tapline_cache::WASMTIME_VERSION);
+        metrics.set_pool_slots(u64::from(self.config.pool_size));
+        let memory = MemoryTracker::default();
+        let slots = Arc::new(Slots::new(&self.config, metrics.clone()));
+        let plain = Arc::new(Runtime::new(&self.config, false, &self.capabilities, memory.clone(), slots)?);
+        Ok(Host {
+            inner: Arc::new(Inner {
+                config: self.config,
+                capabilities: self.capabilities,
+                taps,
+                metrics,
+                memory,
+                plain,
+                fuelled: OnceLock::new(),
+                registry: RwLock::default(),
+                loading: tokio::sync::Mutex::new(()),
+            }),
+        })
+    }
+}
+
+fn refuse_doubles(capabilities: &[Box<dyn Capability>]) -> Result<(), HostError> {
+    let interfaces = capabilities.iter().flat_map(|capability| capability.interfaces().iter().copied());
+    let grants = capabilities.iter().filter_map(|capability| capability.grant_name());
+    let mut seen = std::collections::HashSet::new();
+    match interfaces.chain(grants).find(|name| !seen.insert(*name)) {
+        Some(name) => Err(HostError::OfferedTwice { name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+impl Host {
+    /// Starts to set up a host.
+    #[must_use]
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Loads one plugin: reads and checks the file, compiles it or takes it from the cache, makes one instance to see
+    /// that it starts and that its functions have the right signatures, and puts it into the order of its taps.
+    ///
+    /// A failure leaves the host as it was.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; each names the plugin, and most have a hint.
+    pub async fn load(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
+        if self.registry().plugins.contains_key(&spec.name) {
+            return Err(LoadError::Duplicate { plugin: spec.name });
+        }
+        // Compiling may take long; nobody who loads or unloads another plugin waits for it.
+        let loaded = load::load(&self.inner, spec).await?;
+        let _guard = self.inner.loading.lock().await;
+        let plugin = Arc::clone(&loaded.plugin);
+        let mut plugins = self.registry().plugins.clone();
+        if plugins.insert(plugin.name.clone(), loaded).is_some() {
+            return Err(LoadError::Duplicate { plugin: plugin.name.clone() });
+        }
+        self.install(plugins)?;
+        Ok(plugin)
+    }
+
+    /// Takes a plugin out. Calls that run end as they would have; new dispatches do not see it. `false`: there was
+    /// none of this name.
+    ///
+    /// # Errors
+    ///
+    /// The order of a tap has no solution without it. The plugin then stays.
+    pub async fn unload(&self, name: &PluginName) -> Result<bool, LoadError> {
+        let _guard = self.inner.loading.lock().await;
+        let mut plugins = self.registry().plugins.clone();
+        if plugins.remove(name).is_none() {
+            return Ok(false);
+        }
+        self.install(plugins)?;
+        Ok(true)
+    }
+
+    fn install(&self, plugins: BTreeMap<PluginName, load::Loaded>) -> Result<(), LoadError> {
+        let taps = load::resolve(&self.inner.taps, &plugins)?;
+        self.inner.metrics.set_plugins_loaded(plugins.len() as u64);
+        *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Registry { plugins, taps });
+        Ok(())
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.inner.registry.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Calls every handler of a tap, each on fresh memory and under its own limits, and folds the answers.
+    ///
+    /// Handlers that do not feed each other run at the same time. A plugin that loops, traps or answers nonsense costs
+    /// its own answer; what that does to the dispatch is the tap's failure policy.
+    ///
+    /// # Errors
+    ///
+    /// A handler failed and the tap's failure policy is `Fail`.
+    pub fn dispatch<'a, T: Tap>(
+        &self,
+        _tap: T,
+        input: <T::Policy as Fold<T>>::Input<'a>,
+    ) -> impl Future<Output = Result<<T::Policy as Fold<T>>::Outcome, CallError>> + Send + use<'a, T> {
+        let list = match self.registry().taps.get(T::NAME) {
+            Some(resolved) => Arc::clone(&resolved.handlers),
+            None => Arc::default(),
+        };
+        <T::Policy as Fold<T>>::fold(Handlers { list }, input)
+    }
+
+    /// What is loaded, by name.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<Arc<Plugin>> {
+        self.registry().plugins.values().map(|loaded| Arc::clone(&loaded.plugin)).collect()
+    }
+
+    /// The taps of this host, with their policies.
+    pub fn taps(&self) -> impl Iterator<Item = &Contract> {
+        self.inner.taps.iter().map(|(contract, _)| contract)
+    }
+
+    /// The handlers of a tap in their order, with the reasons. `None`: this host has no tap of that name, or no
+    /// plugin implements it.
+    #[must_use]
+    pub fn order(&self, tap: &str) -> Option<Order> {
+        self.registry().taps.get(tap).map(|resolved| resolved.order.clone())
+    }
+
+    /// The instruments, which `/metrics` renders.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.inner.metrics.set_pool_slots_in_use(self.slots().0 as u64);
+        &self.inner.metrics
+    }
+
+    /// Memory of all instances that are alive.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryTracker {
+        &self.inner.memory
+    }
+
+    /// How the engine was built.
+    #[must_use]
+    pub fn engine_facts(&self) -> &EngineFacts {
+        &self.inner.plain.facts
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &HostConfig {
+        &self.inner.config
+    }
+
+    /// Instances that are alive, and how many may be.
+    #[must_use]
+    pub fn slots(&self) -> (usize, usize) {
+        let slots = &self.inner.plain.slots;
+        (slots.in_use(), slots.limit())
+    }
+
+    /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running; they end
+    /// at their own deadlines.
+    pub async fn shut_down(&self, bound: Duration) -> bool {
+        let slots = &self.inner.plain.slots;
+        slots.close();
+        tokio::time::timeout(bound, slots.drained()).await.is_ok()
+    }
+}
+
+impl Inner {
+    /// The engine for plugins with fuel, or the one for plugins without.
+    pub(crate) fn runtime(&self, fuel: bool) -> Result<&Arc<Runtime>, HostError> {
+        if !fuel {
+            return Ok(&self.plain);
+        }
+        if let Some(runtime) = self.fuelled.get() {
+            return Ok(runtime);
+        }
+        let runtime =
+            Runtime::new(&self.config, true, &self.capabilities, self.memory.clone(), Arc::clone(&self.plain.slots))?;
+        Ok(self.fuelled.get_or_init(|| Arc::new(runtime)))
+    }
+}

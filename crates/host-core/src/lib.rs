@@ -1,0 +1,84 @@
+//! The engine that loads plugins, checks them, and calls their taps on fresh memory under limits that hold.
+//!
+//! This is what a host integrator depends on. It knows no item, no tap by name and no database: taps are types that
+//! implement [`Tap`], host functions come from a [`Capability`]. The content taps of the `tapline` program are built on
+//! the same public interface as anybody's.
+//!
+//! - [`Host`] is set up once, loads plugins and dispatches taps.
+//! - [`Tap`] describes an extension point: its WIT interfaces, its types, and how answers fold.
+//! - [`Capability`] is a group of host functions that an operator grants by name.
+//!
+//! Errors say who is at fault: [`LoadError`] when a plugin is refused, [`CallError`] when one handler does not answer,
+//! [`HostError`] when a host cannot be set up.
+//!
+//! ```
+//! use tapline_host_core::{Call, CallError, Collect, Host, HostConfig, Interface, Signature, Tap};
+//!
+//! struct Greet;
+//!
+//! impl Tap for Greet {
+//!     const NAME: &'static str = "greet";
+//!     const INTERFACES: &'static [Interface] =
+//!         &[Interface { name: "acme:hello/greet@1.0.0", function: "greet", mode: "full" }];
+//!     type Policy = Collect;
+//!     type Input = str;
+//!     type Answer = String;
+//!
+//!     fn check(_: usize, signature: &mut Signature<'_>) -> wasmtime::Result<()> {
+//!         signature.is::<(&str,), (String,)>()
+//!     }
+//!
+//!     async fn call(call: &mut Call, name: &str) -> Result<String, CallError> {
+//!         Ok(call.invoke::<(&str,), (String,)>((name,)).await?.0)
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = HostConfig { pool_size: 10, ..HostConfig::default() };
+//! let host = Host::builder().config(config).tap::<Greet>().build()?;
+//! let greetings = host.dispatch(Greet, "world").await?;
+//! assert!(greetings.answers.is_empty(), "no plugin is loaded yet");
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(run()).unwrap();
+//! ```
+//!
+//! `examples/own_tap.rs` shows a whole host with a tap of its own, and `plugins/discount` a plugin for it.
+
+mod call;
+mod capability;
+mod config;
+mod diagnostics;
+mod dispatch;
+mod engine;
+mod error;
+mod host;
+mod load;
+mod manifest;
+mod plugin;
+mod runtime;
+mod state;
+mod swap;
+mod tap;
+mod text;
+
+pub use call::Call;
+pub use capability::{Capability, GrantValue, Granted};
+pub use config::{
+    DEFAULT_CACHE_SIZE, DEFAULT_MAX_ANSWER_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_WAIT, DEFAULT_MAX_WAITING,
+    DEFAULT_POOL_SIZE, HostConfig, Optimisation, PagemapScan,
+};
+pub use dispatch::{Alter, Change, Collect, Contributions, Decision, First, Fold, Handlers, Notify, Vote};
+pub use engine::{EPOCH_TICK, EngineFacts, engine_config};
+pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, Party};
+pub use host::{Host, HostBuilder};
+pub use manifest::{Manifest, TAPS_SECTION, TapPlacement, TapRecord};
+pub use plugin::{Plugin, PluginSource, PluginSpec};
+pub use state::CallState;
+pub use swap::swap_is_impossible;
+pub use tap::{Interface, Signature, Tap};
+pub use tapline_cache as cache;
+pub use tapline_limits as limits;
+pub use tapline_metrics as metrics;
+pub use tapline_tap_dispatch::{Ballot, Contract, OnFailure, Order, Override, Placement, PluginName, Policy, TapName};
+pub use text::{cut, escape};

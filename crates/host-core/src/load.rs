@@ -1,0 +1,306 @@
+//! Loading: everything that is checked before a plugin may answer a dispatch.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use tapline_cache::{CacheError, Source};
+use tapline_limits::Limits;
+use tapline_metrics::CacheLevel;
+use tapline_tap_dispatch::{Contract, Placement, PluginName, TapName};
+use tokio::time::{Instant, timeout_at};
+use wasmtime::component::{Component, InstancePre};
+
+use crate::{
+    call::{Call, Handler},
+    capability::{Capability, Granted},
+    config::HostConfig,
+    engine::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT},
+    error::{Fault, LoadError},
+    host::{Inner, Resolved},
+    manifest::Manifest,
+    plugin::{Plugin, PluginSource, PluginSpec},
+    runtime::Runtime,
+    state::CallState,
+    tap::{Interface, TapKind},
+};
+
+/// A plugin with its handlers.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) plugin: Arc<Plugin>,
+    /// By tap, with the author's wishes for the order.
+    handlers: BTreeMap<&'static str, (Arc<Handler>, Placement)>,
+}
+
+/// Reads, checks and compiles one plugin, and tries it.
+pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadError> {
+    let name = spec.name.clone();
+    let bytes: Arc<[u8]> = match &spec.source {
+        PluginSource::Bytes(bytes) => Arc::clone(bytes),
+        PluginSource::File(path) => tokio::fs::read(path)
+            .await
+            .map_err(|source| LoadError::Read { plugin: name.clone(), path: path.clone(), source })?
+            .into(),
+    };
+    let manifest = Manifest::read(&name, &bytes)?;
+    let granted = check_grants(&host.capabilities, &spec)?;
+    check_imports(&host.capabilities, &spec, &manifest)?;
+    let limits = effective_limits(&host.config, &spec)?;
+    check_size(&name, &manifest, &limits)?;
+    let kinds = find_taps(&host.taps, &name, &manifest)?;
+
+    let runtime = Arc::clone(host.runtime(limits.enable_fuel_metering()).map_err(|error| LoadError::Engine {
+        plugin: name.clone(),
+        source: wasmtime::Error::msg(error.to_string()),
+    })?);
+    let compiling = Arc::clone(&runtime);
+    // Compilation may take long, and would block every task of this thread.
+    let artifact = tokio::task::spawn_blocking(move || compiling.cache.get_or_compile(&bytes))
+        .await
+        .map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
+        .map_err(|source| compile_error(&name, source))?;
+    match artifact.source {
+        Source::Memory => host.metrics.cache_loaded(CacheLevel::Memory),
+        Source::Disk => host.metrics.cache_loaded(CacheLevel::Disk),
+        Source::Compiled => {
+            host.metrics.cache_loaded(CacheLevel::Compiled);
+            host.metrics.compiled(artifact.took);
+        }
+        _ => {}
+    }
+
+    let plugin = Arc::new(Plugin {
+        name: name.clone(),
+        manifest,
+        key: artifact.key,
+        limits,
+        granted,
+        grant_names: spec.grants.keys().cloned().collect(),
+        order: spec.order,
+        metrics: host.metrics.plugin(name.as_ref()),
+    });
+    let pre = pre_instantiate(&runtime, &name, &artifact.component)?;
+    let mut handlers = BTreeMap::new();
+    for (tap, kind, interface) in kinds {
+        let handler = handler(host, &plugin, &runtime, &artifact.component, &pre, (tap, kind, interface))?;
+        let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
+        let placement = record.map(|record| Placement::from(&record.placement)).unwrap_or_default();
+        probe(&handler, kind, interface).await?;
+        handlers.insert(kind.name, (handler, placement));
+    }
+    Ok(Loaded { plugin, handlers })
+}
+
+/// The order of each tap that some plugin implements.
+pub(crate) fn resolve(
+    taps: &[(Contract, TapKind)],
+    plugins: &BTreeMap<PluginName, Loaded>,
+) -> Result<HashMap<&'static str, Resolved>, LoadError> {
+    let mut resolved = HashMap::new();
+    for (contract, kind) in taps {
+        let mut wishes = Vec::new();
+        for (name, loaded) in plugins {
+            if let Some((_, placement)) = loaded.handlers.get(kind.name) {
+                let placement = match loaded.plugin.order.get(kind.name) {
+                    Some(operator) => operator.apply_to(placement.clone()),
+                    None => placement.clone(),
+                };
+                wishes.push((name.clone(), placement));
+            }
+        }
+        if wishes.is_empty() {
+            continue;
+        }
+        let order = tapline_tap_dispatch::resolve(contract.tap(), wishes)?;
+        let handlers = order
+            .plugins()
+            .iter()
+            .filter_map(|name| plugins.get(name)?.handlers.get(kind.name))
+            .map(|(handler, _)| Arc::clone(handler))
+            .collect();
+        resolved.insert(kind.name, Resolved { order, handlers });
+    }
+    Ok(resolved)
+}
+
+fn check_grants(capabilities: &[Box<dyn Capability>], spec: &PluginSpec) -> Result<Vec<Granted>, LoadError> {
+    let mut granted = Vec::new();
+    for (grant, value) in &spec.grants {
+        let capability = capabilities.iter().find(|capability| capability.grant_name() == Some(grant));
+        let Some((capability, grant)) = capability.and_then(|found| Some((found, found.grant_name()?))) else {
+            return Err(LoadError::UnknownGrant {
+                plugin: spec.name.clone(),
+                grant: grant.clone(),
+                known: capabilities.iter().filter_map(|known| Some(known.grant_name()?.to_owned())).collect(),
+            });
+        };
+        match capability.grant(spec.name.as_ref(), value) {
+            Ok(ready) => granted.push(ready),
+            Err(message) => return Err(LoadError::BadGrant { plugin: spec.name.clone(), grant, message }),
+        }
+    }
+    Ok(granted)
+}
+
+fn check_imports(
+    capabilities: &[Box<dyn Capability>],
+    spec: &PluginSpec,
+    manifest: &Manifest,
+) -> Result<(), LoadError> {
+    for interface in &manifest.imports {
+        let offered = capabilities.iter().find(|known| known.interfaces().contains(&interface.as_str()));
+        let Some(capability) = offered else {
+            let base = interface.split('@').next();
+            let mut known = capabilities.iter().flat_map(|known| known.interfaces().iter());
+            return Err(LoadError::UnknownImport {
+                plugin: spec.name.clone(),
+                interface: interface.clone(),
+                nearest: known.find(|known| known.split('@').next() == base).map(|known| (*known).to_owned()),
+            });
+        };
+        if let Some(grant) = capability.grant_name()
+            && !spec.grants.contains_key(grant)
+        {
+            return Err(LoadError::NotGranted {
+                plugin: spec.name.clone(),
+                interface: interface.clone(),
+                grant,
+                example: capability.grant_example(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn effective_limits(config: &HostConfig, spec: &PluginSpec) -> Result<Limits, LoadError> {
+    // The engine is built with one size of stack. A smaller one for a plugin would be a limit that nothing enforces.
+    let host = config.limits.max_stack_size_bytes();
+    if let Some(wished) = spec.limits.max_stack_size_bytes
+        && wished < host
+    {
+        let setting = "max_stack_size_bytes";
+        return Err(LoadError::HostWide { plugin: spec.name.clone(), setting, host, wished });
+    }
+    let wished = spec
+        .limits
+        .apply_to(config.limits)
+        .map_err(|source| LoadError::Limits { plugin: spec.name.clone(), source })?;
+    Ok(wished.smallest(config.limits))
+}
+
+fn check_size(name: &PluginName, manifest: &Manifest, limits: &Limits) -> Result<(), LoadError> {
+    const PAGE: u64 = 64 << 10;
+    let needs = [
+        ("functions", manifest.functions, u64::from(limits.max_functions())),
+        ("memories", u64::from(manifest.memories), u64::from(limits.max_memories().min(MEMORIES_PER_COMPONENT))),
+        ("tables", u64::from(manifest.tables), u64::from(TABLES_PER_COMPONENT)),
+        ("bytes of memory", manifest.memory_pages.saturating_mul(PAGE), limits.max_memory_bytes()),
+        ("table elements", manifest.table_elements, u64::from(limits.max_table_elements())),
+    ];
+    match needs.into_iter().find(|(_, needs, limit)| needs > limit) {
+        Some((what, needs, limit)) => Err(LoadError::TooLarge { plugin: name.clone(), what, needs, limit }),
+        None => Ok(()),
+    }
+}
+
+/// The taps that a component exports, each with the index of the interface through which it does.
+fn find_taps(
+    taps: &[(Contract, TapKind)],
+    name: &PluginName,
+    manifest: &Manifest,
+) -> Result<Vec<(TapName, TapKind, usize)>, LoadError> {
+    let mut found = Vec::new();
+    for (contract, kind) in taps {
+        let tap = contract.tap();
+        let mut interfaces = (0..kind.interfaces.len()).filter(|index| exports(manifest, kind.interfaces[*index].name));
+        let Some(interface) = interfaces.next() else { continue };
+        if let Some(second) = interfaces.next() {
+            return Err(LoadError::TapTwice {
+                plugin: name.clone(),
+                tap: tap.clone(),
+                interfaces: [kind.interfaces[interface].name, kind.interfaces[second].name],
+            });
+        }
+        found.push((tap.clone(), *kind, interface));
+    }
+    if found.is_empty() {
+        return Err(LoadError::NoTap { plugin: name.clone(), exports: manifest.exports.clone() });
+    }
+    Ok(found)
+}
+
+fn exports(manifest: &Manifest, interface: &str) -> bool {
+    manifest.exports.iter().any(|export| export == interface)
+}
+
+fn compile_error(name: &PluginName, source: CacheError) -> LoadError {
+    LoadError::Compile { plugin: name.clone(), source }
+}
+
+fn pre_instantiate(
+    runtime: &Runtime,
+    name: &PluginName,
+    component: &Component,
+) -> Result<InstancePre<CallState>, LoadError> {
+    runtime.linker.instantiate_pre(component).map_err(|source| LoadError::Engine { plugin: name.clone(), source })
+}
+
+fn handler(
+    host: &Inner,
+    plugin: &Arc<Plugin>,
+    runtime: &Arc<Runtime>,
+    component: &Component,
+    pre: &InstancePre<CallState>,
+    (tap, kind, interface): (TapName, TapKind, usize),
+) -> Result<Arc<Handler>, LoadError> {
+    let Interface { name, function, mode } = kind.interfaces[interface];
+    let function = component
+        .get_export_index(None, name)
+        .and_then(|instance| component.get_export_index(Some(&instance), function))
+        .ok_or_else(|| LoadError::Signature {
+            plugin: plugin.name.clone(),
+            interface: name.to_owned(),
+            source: wasmtime::Error::msg(format!("it has no function `{function}`")),
+        })?;
+    Ok(Arc::new(Handler {
+        plugin: Arc::clone(plugin),
+        runtime: Arc::clone(runtime),
+        pre: pre.clone(),
+        function,
+        interface,
+        fields: plugin.manifest.record(kind.name, mode).and_then(|record| sorted(record.fields.clone()?)),
+        metrics: host.metrics.tap(plugin.name.as_ref(), tap.as_ref()),
+        tap,
+    }))
+}
+
+/// Sorted, so that a call finds a name without looking at all.
+fn sorted(mut fields: Vec<String>) -> Option<Vec<String>> {
+    fields.sort();
+    Some(fields)
+}
+
+/// Makes one instance, under the plugin's own limits, to see that it starts and that the signature is right. Nothing
+/// of the author's tap runs.
+async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Result<(), LoadError> {
+    let name = handler.plugin.name();
+    let failed = |source| LoadError::Probe { plugin: name.clone(), source: Box::new(source) };
+    let permit = handler.runtime.slots.take().await.map_err(|fault| failed(handler.error(fault)))?;
+    let limit = handler.plugin.limits.max_execution_time();
+    let deadline = Instant::now() + limit;
+    let mut call = Call::new(handler, deadline);
+    let checked = match timeout_at(deadline, call.instantiate(handler)).await {
+        Ok(Ok(())) => call.check(kind.check).map_err(|source| LoadError::Signature {
+            plugin: name.clone(),
+            interface: kind.interfaces[interface].name.to_owned(),
+            source,
+        }),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(_elapsed) => Err(failed(handler.error(Fault::TimedOut { limit }))),
+    };
+    drop(call);
+    drop(permit);
+    checked
+}

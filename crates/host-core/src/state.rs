@@ -1,0 +1,85 @@
+//! What the host knows during one call: the data of a store.
+
+use std::{
+    any::{Any, TypeId},
+    sync::Arc,
+};
+
+use tapline_limits::StoreLimiter;
+use tapline_tap_dispatch::{PluginName, TapName};
+use tokio::time::Instant;
+use wasmtime::component::ResourceTable;
+
+use crate::{call::Handler, capability::Granted, diagnostics::Output, error::GuestPanic};
+
+/// The data of a store, which lives as long as one instance. Host functions reach it through their first argument.
+pub struct CallState {
+    pub(crate) table: ResourceTable,
+    pub(crate) limiter: StoreLimiter,
+    pub(crate) handler: Arc<Handler>,
+    pub(crate) deadline: Instant,
+    pub(crate) panic: Option<GuestPanic>,
+    pub(crate) output: Output,
+    locals: Vec<(TypeId, Box<dyn Any + Send>)>,
+}
+
+impl CallState {
+    pub(crate) fn new(handler: Arc<Handler>, deadline: Instant) -> Self {
+        let runtime = &handler.runtime;
+        let limiter = StoreLimiter::with_tracker(&handler.plugin.limits, &runtime.memory);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(runtime.max_handles);
+        Self { table, limiter, handler, deadline, panic: None, output: Output::default(), locals: Vec::new() }
+    }
+
+    /// The plugin that is running: the host's name for it, never the guest's.
+    #[must_use]
+    pub fn plugin(&self) -> &PluginName {
+        self.handler.plugin.name()
+    }
+
+    /// The tap that is running.
+    #[must_use]
+    pub fn tap(&self) -> &TapName {
+        &self.handler.tap
+    }
+
+    /// When the call ends, whatever it is doing then. A host function that waits on something which a dropped future
+    /// does not stop, such as SQL on another thread, must end it by itself at this moment.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The values behind the handles that the guest holds. Bounded: see
+    /// [`HostConfig::max_handles`](crate::HostConfig::max_handles).
+    pub fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// The instruments of the plugin that is running.
+    #[must_use]
+    pub fn metrics(&self) -> &tapline_metrics::PluginMetrics {
+        self.handler.plugin.metrics()
+    }
+
+    /// What the capability of type `T` made of the operator's grant for this plugin. `None`: not granted.
+    #[must_use]
+    pub fn grant<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.handler.plugin.grants().iter().find_map(|granted: &Granted| Arc::clone(granted).downcast::<T>().ok())
+    }
+
+    /// Something that a capability counts or keeps during one call; made with `Default` when first asked for.
+    pub fn local<T: Any + Send + Default>(&mut self) -> &mut T {
+        let key = TypeId::of::<T>();
+        let index = match self.locals.iter().position(|(id, _)| *id == key) {
+            Some(index) => index,
+            None => {
+                self.locals.push((key, Box::<T>::default()));
+                self.locals.len() - 1
+            }
+        };
+        #[expect(clippy::expect_used, reason = "the entry was made, or found, under the identifier of this very type")]
+        self.locals[index].1.downcast_mut().expect("a local is stored under its own type")
+    }
+}

@@ -1,0 +1,9 @@
+//! The host against well-behaved, broken and hostile plugins.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod dispatching;
+mod faults;
+mod guests;
+mod loading;
+mod own_tap;

@@ -1,0 +1,76 @@
+//! What one statement may use, what the operator sets, and what a grant means.
+
+use std::time::Duration;
+
+use tapline_host_core::GrantValue;
+
+/// Rows that one query may return: the contract's figure.
+pub const MAX_ROWS: usize = 1000;
+/// Bytes that one query may return, and the longest value that SQLite makes on the way: the contract's figure. Counted
+/// are the names of the columns, text and bytes by their length, and 8 for a number or a boolean.
+pub const MAX_BYTES: usize = 4 << 20;
+/// Columns that one query may return, because a row is in memory before it can be counted. The figure that SQLite's
+/// page on security recommends for statements of strangers.
+pub const MAX_COLUMNS: usize = 100;
+/// Longest statement, in bytes.
+pub const MAX_SQL_BYTES: usize = 64 << 10;
+/// Parameters that one statement may have: as many as rows, for a list of keys from another query.
+pub const MAX_PARAMETERS: usize = 1000;
+
+/// Connections for plugins.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 4;
+/// How long a query waits for a connection.
+pub const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a query waits for somebody else's lock.
+pub const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How plugins reach the database. Plain data: start from `default()` and change what differs.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// Connections for all plugins together; each has a thread. A query that finds none free waits, in order.
+    /// Defaults to [`DEFAULT_MAX_CONNECTIONS`].
+    pub max_connections: u32,
+    /// How long a query waits for a connection before it gets `unavailable`. The deadline of its call ends the wait as
+    /// well. Defaults to [`DEFAULT_ACQUIRE_TIMEOUT`].
+    pub acquire_timeout: Duration,
+    /// How long a query waits for a lock that somebody else has on the database before it gets `unavailable`. A call
+    /// that ends earlier does not end this wait: the connection is busy until then. Defaults to
+    /// [`DEFAULT_BUSY_TIMEOUT`].
+    pub busy_timeout: Duration,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
+            busy_timeout: DEFAULT_BUSY_TIMEOUT,
+        }
+    }
+}
+
+/// The name of the grant.
+pub(crate) const GRANT: &str = "database";
+/// The one value that it takes, as TOML.
+pub(crate) const GRANT_EXAMPLE: &str = "\"read\"";
+
+/// Checks an operator's value for the grant.
+pub(crate) fn check_grant(value: &GrantValue) -> Result<(), String> {
+    match value.as_str() {
+        Some("read") => Ok(()),
+        _ => Err(format!("it takes {GRANT_EXAMPLE}, not {value}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grant_takes_one_word() {
+        assert_eq!(check_grant(&GrantValue::from("read")), Ok(()));
+        assert_eq!(check_grant(&GrantValue::from("write")), Err(r#"it takes "read", not "write""#.to_owned()));
+        assert_eq!(check_grant(&GrantValue::from(true)), Err(r#"it takes "read", not true"#.to_owned()));
+        assert_eq!(check_grant(&GrantValue::from("Read")), Err(r#"it takes "read", not "Read""#.to_owned()));
+    }
+}

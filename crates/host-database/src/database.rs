@@ -1,0 +1,80 @@
+//! The database as plugins reach it.
+
+use std::sync::{Arc, OnceLock};
+
+use tapline_host_core::metrics::HostCallMetrics;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    config::{DatabaseConfig, MAX_PARAMETERS, MAX_SQL_BYTES},
+    error::{DatabaseError, QueryError},
+    sqlite::Sqlite,
+    value::{Rows, Value},
+};
+
+const CALL_IS_OVER: &str = "the call is over";
+
+/// A database that can only be read, with connections of its own. Cheap to clone; all clones share the connections.
+///
+/// Give one to [`HostBuilder::capability`](tapline_host_core::HostBuilder::capability).
+#[derive(Clone, Debug)]
+pub struct Database {
+    backend: Sqlite,
+    metrics: Arc<OnceLock<HostCallMetrics>>,
+}
+
+impl Database {
+    /// Opens the database at `url`, which is `sqlite:` and a path, relative or absolute. Parameters in the address are
+    /// ignored: whatever it says, the file is opened for reading, and it must exist.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file, it is not a database, or it is locked for longer than
+    /// [`DatabaseConfig::busy_timeout`].
+    pub async fn connect(url: &str, config: DatabaseConfig) -> Result<Self, DatabaseError> {
+        if config.max_connections == 0 {
+            return Err(DatabaseError::Setting { setting: "max_connections", message: "a query needs one" });
+        }
+        let backend = Sqlite::connect(url, &config).await?;
+        Ok(Self { backend, metrics: Arc::default() })
+    }
+
+    /// Records how long the queries of plugins take, from now on: `host.metrics().host_call("database")`, once the
+    /// host is built. A second call changes nothing.
+    pub fn record_with(&self, metrics: HostCallMetrics) {
+        // An error is the handle, given back because there is one already.
+        let _ = self.metrics.set(metrics);
+    }
+
+    /// Runs one statement with `parameters` in place of its `?`, and waits for the rows until `deadline`.
+    ///
+    /// At most [`MAX_ROWS`](crate::MAX_ROWS) rows of at most [`MAX_COLUMNS`](crate::MAX_COLUMNS) columns and
+    /// [`MAX_BYTES`](crate::MAX_BYTES) in all; what is beyond that is an error, never a part of the answer. Dropping
+    /// the future interrupts the statement.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] says which party has to act: the author of the statement, or whoever runs the database.
+    pub async fn run(&self, sql: &str, parameters: Vec<Value>, deadline: Instant) -> Result<Rows, QueryError> {
+        if sql.len() > MAX_SQL_BYTES {
+            let message = format!("the statement has {} bytes, {MAX_SQL_BYTES} are allowed", sql.len());
+            return Err(QueryError::Invalid(message));
+        }
+        if parameters.len() > MAX_PARAMETERS {
+            let message = format!("there are {} parameters, {MAX_PARAMETERS} are allowed", parameters.len());
+            return Err(QueryError::Invalid(message));
+        }
+        // The timer is good for milliseconds: a quick query would come in before it.
+        if deadline <= Instant::now() {
+            return Err(QueryError::Unavailable(CALL_IS_OVER.to_owned()));
+        }
+        match timeout_at(deadline, self.backend.query(sql, parameters)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(QueryError::Unavailable(CALL_IS_OVER.to_owned())),
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Option<&HostCallMetrics> {
+        self.metrics.get()
+    }
+}

@@ -1,0 +1,82 @@
+//! The function of `tapline:host/database`.
+
+use std::{sync::Arc, time::Instant};
+
+use tapline_host_core::{CallState, Capability, GrantValue, Granted, cut, metrics::HostCallMetrics};
+use tracing::Instrument;
+use wasmtime::{StoreContextMut, component::Linker};
+
+use crate::{
+    config::{GRANT, GRANT_EXAMPLE, check_grant},
+    database::Database,
+    value::Value,
+};
+
+const INTERFACE: &str = "tapline:host/database@0.1.0";
+
+/// How much of a statement a span shows, in bytes.
+const SPAN_SQL: usize = 256;
+
+impl Capability for Database {
+    fn grant_name(&self) -> Option<&'static str> {
+        Some(GRANT)
+    }
+
+    fn grant_example(&self) -> &'static str {
+        GRANT_EXAMPLE
+    }
+
+    fn interfaces(&self) -> &'static [&'static str] {
+        &[INTERFACE]
+    }
+
+    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        let database = self.clone();
+        linker.instance(INTERFACE)?.func_wrap_async(
+            "query",
+            move |store: StoreContextMut<'_, CallState>, (sql, parameters): (String, Vec<Value>)| {
+                let database = database.clone();
+                let state = store.data();
+                let deadline = state.deadline();
+                // Debug formatting: the text is a guest's, and may hold what a terminal obeys.
+                let span = tracing::debug_span!(
+                    target: "tapline::database", "query",
+                    plugin = %state.plugin(), tap = %state.tap(), sql = ?cut(&sql, SPAN_SQL),
+                );
+                let query = async move {
+                    let _timer = database.metrics().map(Timer::start);
+                    let result = database.run(&sql, parameters, deadline).await;
+                    match &result {
+                        Ok(found) => tracing::debug!(target: "tapline::database", rows = found.rows.len(), "answered"),
+                        Err(error) => tracing::debug!(target: "tapline::database", ?error, "failed"),
+                    }
+                    Ok((result,))
+                };
+                Box::new(query.instrument(span))
+            },
+        )
+    }
+
+    fn grant(&self, _plugin: &str, value: &GrantValue) -> Result<Granted, String> {
+        check_grant(value)?;
+        Ok(Arc::new(()))
+    }
+}
+
+/// Records a query however it ends: one whose call ran out of time is dropped.
+struct Timer {
+    metrics: HostCallMetrics,
+    started: Instant,
+}
+
+impl Timer {
+    fn start(metrics: &HostCallMetrics) -> Self {
+        Self { metrics: metrics.clone(), started: Instant::now() }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.metrics.record(self.started.elapsed());
+    }
+}

@@ -1,0 +1,248 @@
+//! What keeps a SQLite connection to reading: installed once on each connection, below everything that sqlx does.
+//!
+//! A connection that was opened for reading can still write other files (`ATTACH`, `VACUUM INTO`), load code and change
+//! its own settings. SQLite's authorizer refuses that while a statement is compiled, whatever its text looks like.
+
+#![expect(
+    unsafe_code,
+    reason = "sqlx offers neither the authorizer nor the limits of SQLite; every call has its argument"
+)]
+
+use std::{
+    ffi::{CStr, c_char, c_int, c_void},
+    io, ptr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use libsqlite3_sys as ffi;
+use sqlx::sqlite::LockedSqliteHandle;
+
+use crate::{
+    config::{MAX_BYTES, MAX_PARAMETERS, MAX_SQL_BYTES},
+    functions,
+};
+
+/// How many instructions SQLite's machine runs between two looks at whether it should stop: some ten microseconds.
+const INSTRUCTIONS_BETWEEN_CHECKS: i32 = 1000;
+
+/// The name under which a connection keeps its guard.
+const CLIENT_DATA: &CStr = c"tapline-guard";
+
+/// SQLite's limits for one connection. `VDBE_OP` is what SQLite's page on security recommends for statements of
+/// strangers; the others are more than its recommendation, as much as reports over content need, and far below what
+/// would use up stack or memory.
+const LIMITS: &[(c_int, usize)] = &[
+    (ffi::SQLITE_LIMIT_LENGTH, MAX_BYTES),
+    (ffi::SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES),
+    (ffi::SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (ffi::SQLITE_LIMIT_COMPOUND_SELECT, 20),
+    (ffi::SQLITE_LIMIT_VDBE_OP, 25_000),
+    (ffi::SQLITE_LIMIT_FUNCTION_ARG, 32),
+    (ffi::SQLITE_LIMIT_ATTACHED, 0),
+    (ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100),
+    (ffi::SQLITE_LIMIT_VARIABLE_NUMBER, MAX_PARAMETERS),
+    (ffi::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
+    (ffi::SQLITE_LIMIT_WORKER_THREADS, 0),
+];
+
+/// What a connection shares with the query that uses it.
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    stop: AtomicBool,
+    /// Whether what is compiled is the guest's, and not what the host needs around it.
+    guest: AtomicBool,
+    refused: Mutex<Option<String>>,
+}
+
+impl Guard {
+    /// Starts a query, on a connection that was locked since the one before it was given up: that one has ended then.
+    pub(crate) fn begin(self: Arc<Self>) -> Running {
+        self.stop.store(false, Relaxed);
+        self.guest.store(false, Relaxed);
+        self.take_refused();
+        Running(self)
+    }
+
+    fn take_refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A query that has a connection. When this is dropped, SQLite stops working on it.
+pub(crate) struct Running(Arc<Guard>);
+
+impl Running {
+    /// From now on, until the result is dropped, what is compiled is the guest's.
+    pub(crate) fn guest(&self) -> Guest<'_> {
+        self.0.guest.store(true, Relaxed);
+        Guest(&self.0)
+    }
+
+    /// What the authorizer has refused since the query began, or since this was last asked.
+    pub(crate) fn take_refused(&self) -> Option<String> {
+        self.0.take_refused()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Relaxed);
+    }
+}
+
+/// While it lives, the host compiles nothing of its own.
+pub(crate) struct Guest<'a>(&'a Guard);
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        // A statement that is being compiled at this moment is never run: the query was given up.
+        self.0.guest.store(false, Relaxed);
+    }
+}
+
+/// Sets limits and authorizer, and the check that lets a query be stopped.
+pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<(), sqlx::Error> {
+    let guard = Arc::<Guard>::default();
+    let watched = Arc::clone(&guard);
+    handle.set_progress_handler(INSTRUCTIONS_BETWEEN_CHECKS, move || !watched.stop.load(Relaxed));
+    let db = handle.as_raw_handle().as_ptr();
+    for (limit, value) in LIMITS {
+        // SAFETY: `db` is an open connection that nobody else uses while `handle` is locked.
+        unsafe { ffi::sqlite3_limit(db, *limit, c_int::try_from(*value).unwrap_or(c_int::MAX)) };
+    }
+    let guard = Arc::into_raw(guard).cast_mut().cast::<c_void>();
+    // SAFETY: `db` as above. `guard` is one reference count, which now belongs to the connection: SQLite calls
+    // `release` with it exactly once, when the connection is closed, or at once if this call fails.
+    let kept = unsafe { ffi::sqlite3_set_clientdata(db, CLIENT_DATA.as_ptr(), guard, Some(release)) };
+    if kept != ffi::SQLITE_OK {
+        return Err(sqlx::Error::Io(io::Error::from(io::ErrorKind::OutOfMemory)));
+    }
+    // SAFETY: `db` as above. `guard` lives until the connection is closed, and SQLite gives it up only after the last
+    // statement is gone, so that `authorize` never sees it freed. Calls of `authorize` come from whichever thread
+    // compiles a statement; `Guard` may be shared between threads.
+    let set = unsafe { ffi::sqlite3_set_authorizer(db, Some(authorize), guard) };
+    if set != ffi::SQLITE_OK {
+        return Err(sqlx::Error::Io(io::Error::other("SQLite does not take an authorizer")));
+    }
+    Ok(())
+}
+
+/// The guard of a connection. `None`: [`install`] never ran on it.
+pub(crate) fn guard(handle: &mut LockedSqliteHandle<'_>) -> Option<Arc<Guard>> {
+    let db = handle.as_raw_handle().as_ptr();
+    // SAFETY: `db` is an open connection that nobody else uses while `handle` is locked.
+    let guard = unsafe { ffi::sqlite3_get_clientdata(db, CLIENT_DATA.as_ptr()) }.cast::<Guard>();
+    if guard.is_null() {
+        return None;
+    }
+    // SAFETY: what is kept under this name is the pointer that `install` got from `Arc::into_raw`. The connection has
+    // a reference count of it and is open, so that the count can be raised for a second owner.
+    unsafe {
+        Arc::increment_strong_count(guard);
+        Some(Arc::from_raw(guard))
+    }
+}
+
+/// What SQLite made of a statement.
+pub(crate) struct Statement {
+    /// Whether it leaves the database as it is.
+    pub(crate) read_only: bool,
+    /// A parameter with a name, which sqlx cannot fill in.
+    pub(crate) named_parameter: Option<String>,
+}
+
+/// Finds the statement that sqlx has compiled from `sql`. `None`: `sql` is not one statement, but none, several, or one
+/// with something after its semicolon.
+pub(crate) fn compiled(handle: &mut LockedSqliteHandle<'_>, sql: &str) -> Option<Statement> {
+    let sql = whole(sql.trim().as_bytes());
+    let db = handle.as_raw_handle().as_ptr();
+    let mut statement = ptr::null_mut();
+    loop {
+        // SAFETY: `db` is an open connection that nobody else uses while `handle` is locked, and `statement` is null or
+        // a statement of it that was not finalized since.
+        statement = unsafe { ffi::sqlite3_next_stmt(db, statement) };
+        if statement.is_null() {
+            return None;
+        }
+        // SAFETY: `statement` is alive, and its text is a C string that lives as long as it.
+        let text = unsafe { c_str(ffi::sqlite3_sql(statement)) };
+        if text.is_some_and(|text| whole(text.to_bytes()) == sql) {
+            break;
+        }
+    }
+    // SAFETY: `statement` is alive, as above.
+    let (read_only, parameters) =
+        unsafe { (ffi::sqlite3_stmt_readonly(statement) != 0, ffi::sqlite3_bind_parameter_count(statement)) };
+    let named_parameter = (1..=parameters).find_map(|index| {
+        // SAFETY: `statement` is alive, as above, and a name lives as long as its statement.
+        let name = unsafe { c_str(ffi::sqlite3_bind_parameter_name(statement, index)) }?;
+        // A number is the only name that sqlx knows: `?2`.
+        (!name.to_bytes().starts_with(b"?")).then(|| name.to_string_lossy().into_owned())
+    });
+    Some(Statement { read_only, named_parameter })
+}
+
+/// A statement without what may follow it.
+fn whole(mut sql: &[u8]) -> &[u8] {
+    while let [start @ .., b';' | b' ' | b'\t' | b'\n' | b'\r' | b'\x0c'] = sql {
+        sql = start;
+    }
+    sql
+}
+
+/// # Safety
+///
+/// `text` is null or a C string that lives for `'a`.
+unsafe fn c_str<'a>(text: *const c_char) -> Option<&'a CStr> {
+    // SAFETY: the caller's promise.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+}
+
+/// SQLite calls it when it is done with a guard.
+unsafe extern "C" fn release(guard: *mut c_void) {
+    // SAFETY: `guard` is the pointer that `install` got from `Arc::into_raw`, and SQLite gives it back once.
+    drop(unsafe { Arc::from_raw(guard.cast::<Guard>().cast_const()) });
+}
+
+/// SQLite calls it for everything that a statement would do, while it compiles the statement.
+unsafe extern "C" fn authorize(
+    guard: *mut c_void,
+    action: c_int,
+    first: *const c_char,
+    second: *const c_char,
+    _database: *const c_char,
+    _trigger: *const c_char,
+) -> c_int {
+    // SAFETY: `guard` is what `install` registered together with this function, alive while the connection is open.
+    let guard = unsafe { &*guard.cast::<Guard>() };
+    // SAFETY: SQLite passes null or C strings that live for this call.
+    let (first, second) = unsafe { (c_str(first), c_str(second)) };
+    let name = |text: Option<&CStr>| text.map(CStr::to_string_lossy).unwrap_or_default().into_owned();
+    let allowed = match action {
+        ffi::SQLITE_SELECT | ffi::SQLITE_READ | ffi::SQLITE_RECURSIVE => true,
+        ffi::SQLITE_FUNCTION => second.and_then(|name| name.to_str().ok()).is_some_and(functions::is_allowed),
+        // Full text search reads it to see whether somebody else has written. It takes no value.
+        ffi::SQLITE_PRAGMA => first == Some(c"data_version") && second.is_none(),
+        // The host's own, around the guest's statement.
+        ffi::SQLITE_TRANSACTION => !guard.guest.load(Relaxed),
+        _ => false,
+    };
+    if allowed {
+        return ffi::SQLITE_OK;
+    }
+    let refused = match action {
+        ffi::SQLITE_FUNCTION => format!("the function `{}` cannot be called", name(second)),
+        ffi::SQLITE_PRAGMA => format!("the pragma `{}` cannot be used", name(first)),
+        ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE => {
+            format!("the database can only be read, and this writes to `{}`", name(first))
+        }
+        ffi::SQLITE_ATTACH | ffi::SQLITE_DETACH => "no other file can be attached or written".to_owned(),
+        ffi::SQLITE_TRANSACTION | ffi::SQLITE_SAVEPOINT => "each query is a transaction of its own".to_owned(),
+        _ => "the database can only be read".to_owned(),
+    };
+    guard.refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refused);
+    ffi::SQLITE_DENY
+}

@@ -1,0 +1,154 @@
+//! What ends a query: its deadline, a dropped future, a lock, and too many at once.
+
+use std::time::Duration;
+
+use tapline_host_database::{DatabaseConfig, QueryError, Value};
+use tokio::time::{Instant, timeout};
+
+use crate::{ENDLESS, PATIENCE, Site, config};
+
+#[tokio::test]
+async fn an_endless_statement_ends_at_its_deadline_and_gives_its_connection_back() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let error = site.database.run(ENDLESS, vec![], start + Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(error, QueryError::Unavailable("the call is over".to_owned()));
+        assert!((50..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        // There is one connection: it answers only if the statement has been stopped.
+        let next = timeout(PATIENCE, site.value("SELECT 1")).await.unwrap();
+        assert_eq!(next, Value::Integer(1));
+    }
+}
+
+#[tokio::test]
+async fn a_query_whose_future_is_dropped_is_stopped() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    let far = Instant::now() + Duration::from_secs(3600);
+    timeout(Duration::from_millis(50), site.database.run(ENDLESS, vec![], far)).await.unwrap_err();
+    assert_eq!(timeout(PATIENCE, site.value("SELECT 1")).await.unwrap(), Value::Integer(1));
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_is_kept() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    let error = site.database.run("SELECT 1", vec![], Instant::now()).await.unwrap_err();
+    assert_eq!(error, QueryError::Unavailable("the call is over".to_owned()));
+    assert_eq!(site.value("SELECT 1").await, Value::Integer(1));
+}
+
+#[tokio::test]
+async fn waiting_for_a_connection_counts_against_the_deadline() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    let now = Instant::now();
+    let first = site.database.run(ENDLESS, vec![], now + Duration::from_millis(1000));
+    let second = site.database.run("SELECT 1", vec![], now + Duration::from_millis(50));
+    let (first, second) = tokio::join!(first, async {
+        let result = second.await;
+        (result, now.elapsed())
+    });
+    assert!(matches!(first, Err(QueryError::Unavailable(_))), "{first:?}");
+    assert!(matches!(second.0, Err(QueryError::Unavailable(_))), "{second:?}");
+    assert!(second.1 < Duration::from_millis(900), "{second:?}");
+}
+
+#[tokio::test]
+async fn a_pool_that_stays_full_is_unavailable() {
+    let config = DatabaseConfig { acquire_timeout: Duration::from_millis(50), ..config() };
+    let site = Site::with("CREATE TABLE t (x)", config).await;
+    let now = Instant::now();
+    let (_, second) = tokio::join!(
+        site.database.run(ENDLESS, vec![], now + Duration::from_millis(1000)),
+        site.database.run("SELECT 1", vec![], now + PATIENCE),
+    );
+    assert_eq!(second, Err(QueryError::Unavailable("no connection became free in time".to_owned())));
+}
+
+#[tokio::test]
+async fn a_hundred_calls_share_one_connection() {
+    let site = Site::new("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2), (3)").await;
+    let deadline = Instant::now() + PATIENCE;
+    let calls = (0..100).map(|number| {
+        let database = site.database.clone();
+        tokio::spawn(
+            async move { database.run("SELECT sum(x) + ? FROM t", vec![Value::Integer(number)], deadline).await },
+        )
+    });
+    for (number, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
+        let found = call.await.unwrap().unwrap();
+        assert_eq!(found.rows, [[Value::Integer(6 + number as i64)]]);
+    }
+}
+
+/// The flag that stops a query belongs to its connection: a query that ends must not stop the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queries_that_are_stopped_do_not_stop_others() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    let slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT count(*) FROM n";
+    let calls = (0..60).map(|number| {
+        let database = site.database.clone();
+        tokio::spawn(async move {
+            if number % 2 == 0 {
+                let moment = Duration::from_micros(100 * number);
+                timeout(moment, database.run(ENDLESS, vec![], Instant::now() + PATIENCE)).await.unwrap_err();
+            } else {
+                let found = database.run(slow, vec![], Instant::now() + PATIENCE).await.unwrap();
+                assert_eq!(found.rows, [[Value::Integer(20_000)]]);
+            }
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        timeout(PATIENCE, call).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_locked_database_is_unavailable_until_the_lock_is_gone() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    let mut owner = site.owner().await;
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut owner).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(site.error("SELECT * FROM t").await, QueryError::Unavailable("database is locked".to_owned()));
+    assert!(start.elapsed() < Duration::from_secs(5), "the busy timeout of this test is short");
+    sqlx::raw_sql("COMMIT").execute(&mut owner).await.unwrap();
+    assert_eq!(site.ask("SELECT * FROM t", []).await.unwrap().rows.len(), 0);
+}
+
+#[tokio::test]
+async fn a_long_read_does_not_lock_the_program_out_of_a_wal_database() {
+    let site = Site::new("PRAGMA journal_mode = WAL; CREATE TABLE t (x)").await;
+    let mut owner = site.owner().await;
+    let read = site.database.run(ENDLESS, vec![], Instant::now() + Duration::from_millis(500));
+    let write = sqlx::query("INSERT INTO t VALUES (1)").execute(&mut owner);
+    let (read, write) = tokio::join!(read, write);
+    assert!(read.is_err());
+    assert_eq!(write.unwrap().rows_affected(), 1);
+    assert_eq!(site.value("SELECT count(*) FROM t").await, Value::Integer(1));
+}
+
+/// SQLite and sqlx must agree on the columns of a row, whatever happens between compiling and reading.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_changes_all_the_time_never_breaks_a_row() {
+    let site = Site::new("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1), (2), (3)").await;
+    let mut owner = site.owner().await;
+    let changing = tokio::spawn(async move {
+        for _ in 0..200 {
+            sqlx::raw_sql("ALTER TABLE t ADD COLUMN b DEFAULT 5").execute(&mut owner).await.unwrap();
+            sqlx::raw_sql("ALTER TABLE t DROP COLUMN b").execute(&mut owner).await.unwrap();
+        }
+    });
+    let mut answers = 0;
+    while !changing.is_finished() {
+        match site.ask("SELECT * FROM t", []).await {
+            Ok(found) => {
+                answers += 1;
+                assert_eq!(found.rows.len(), 3);
+                assert!(found.rows.iter().all(|row| row.len() == found.columns.len()), "{found:?}");
+            }
+            Err(error) => assert!(matches!(error, QueryError::Unavailable(_)), "{error:?}"),
+        }
+    }
+    changing.await.unwrap();
+    assert!(answers > 0);
+    assert_eq!(site.ask("SELECT * FROM t", []).await.unwrap().columns, ["a"]);
+}

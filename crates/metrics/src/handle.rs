@@ -1,0 +1,145 @@
+//! Handles whose labels are resolved: what a host records with.
+//!
+//! A handle of [`Metrics::disabled`](crate::Metrics::disabled) is empty, and recording with it is one comparison.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::histogram::Histogram;
+use crate::instrument::Id;
+use crate::label::{LogLevel, Outcome};
+use crate::registry::Families;
+
+/// What one plugin's handler of one tap records. Cheap to clone; make it once, when the plugin is loaded.
+#[derive(Clone, Debug)]
+pub struct TapMetrics(Option<Arc<TapSeries>>);
+
+#[derive(Debug)]
+struct TapSeries {
+    outcomes: [Arc<AtomicU64>; Outcome::ALL.len()],
+    duration: Arc<Histogram>,
+}
+
+impl TapMetrics {
+    pub(crate) fn new(families: Option<&Families>, plugin: &str, tap: &str) -> Self {
+        Self(families.map(|families| {
+            Arc::new(TapSeries {
+                outcomes: std::array::from_fn(|outcome| {
+                    families.number(Id::TapInvocations, &[plugin, tap, Outcome::ALL[outcome].as_str()])
+                }),
+                duration: families.histogram(Id::TapDuration, &[plugin, tap]),
+            })
+        }))
+    }
+
+    /// One call ended. `took` runs from taking an instance to the decoded answer; a call that failed counts too.
+    pub fn record(&self, outcome: Outcome, took: Duration) {
+        if let Some(series) = &self.0 {
+            series.outcomes[outcome as usize].fetch_add(1, Relaxed);
+            series.duration.observe(took);
+        }
+    }
+}
+
+/// What one plugin records, whichever tap it serves. Cheap to clone; make it once, when the plugin is loaded.
+#[derive(Clone, Debug)]
+pub struct PluginMetrics(Option<Arc<PluginSeries>>);
+
+#[derive(Debug)]
+struct PluginSeries {
+    instantiate: Arc<Histogram>,
+    teardown: Arc<Histogram>,
+    memory_peak: Arc<AtomicU64>,
+    refused_growths: Arc<AtomicU64>,
+    output_dropped: Arc<AtomicU64>,
+    log_lines: [Arc<AtomicU64>; LogLevel::ALL.len()],
+    log_lines_dropped: Arc<AtomicU64>,
+}
+
+impl PluginMetrics {
+    pub(crate) fn new(families: Option<&Families>, plugin: &str) -> Self {
+        Self(families.map(|families| {
+            Arc::new(PluginSeries {
+                instantiate: families.histogram(Id::InstantiateDuration, &[plugin]),
+                teardown: families.histogram(Id::TeardownDuration, &[plugin]),
+                memory_peak: families.number(Id::MemoryPeak, &[plugin]),
+                refused_growths: families.number(Id::RefusedGrowths, &[plugin]),
+                output_dropped: families.number(Id::GuestOutputDropped, &[plugin]),
+                log_lines: std::array::from_fn(|level| {
+                    families.number(Id::LogLines, &[plugin, LogLevel::ALL[level].as_str()])
+                }),
+                log_lines_dropped: families.number(Id::LogLinesDropped, &[plugin]),
+            })
+        }))
+    }
+
+    /// An instance was made.
+    pub fn instantiated(&self, took: Duration) {
+        if let Some(series) = &self.0 {
+            series.instantiate.observe(took);
+        }
+    }
+
+    /// An instance was dropped.
+    pub fn torn_down(&self, took: Duration) {
+        if let Some(series) = &self.0 {
+            series.teardown.observe(took);
+        }
+    }
+
+    /// An instance has had this much linear memory at its peak; the most that was ever reported is kept.
+    pub fn memory_peak(&self, bytes: u64) {
+        if let Some(series) = &self.0 {
+            // A plain read first: nearly every call stays below the peak, and need not own the cache line.
+            if series.memory_peak.load(Relaxed) < bytes {
+                series.memory_peak.fetch_max(bytes, Relaxed);
+            }
+        }
+    }
+
+    /// This many requests for more memory or table were refused.
+    pub fn growths_refused(&self, count: u64) {
+        if let Some(series) = &self.0 {
+            series.refused_growths.fetch_add(count, Relaxed);
+        }
+    }
+
+    /// This much of what the guest wrote was thrown away.
+    pub fn output_dropped(&self, bytes: u64) {
+        if let Some(series) = &self.0 {
+            series.output_dropped.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// The guest logged a line.
+    pub fn log_line(&self, level: LogLevel) {
+        if let Some(series) = &self.0 {
+            series.log_lines[level as usize].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// This many of the guest's log lines were thrown away.
+    pub fn log_lines_dropped(&self, count: u64) {
+        if let Some(series) = &self.0 {
+            series.log_lines_dropped.fetch_add(count, Relaxed);
+        }
+    }
+}
+
+/// What one capability records. Cheap to clone; make it once, when the capability is linked.
+#[derive(Clone, Debug)]
+pub struct HostCallMetrics(Option<Arc<Histogram>>);
+
+impl HostCallMetrics {
+    pub(crate) fn new(families: Option<&Families>, capability: &str) -> Self {
+        Self(families.map(|families| families.histogram(Id::HostCallDuration, &[capability])))
+    }
+
+    /// One host function ended. `took` includes what it waited for.
+    pub fn record(&self, took: Duration) {
+        if let Some(histogram) = &self.0 {
+            histogram.observe(took);
+        }
+    }
+}

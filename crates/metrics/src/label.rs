@@ -1,0 +1,84 @@
+//! The label values that are known beforehand.
+
+/// Defines an enum together with the list of its values and their label texts, so that there is one list of each.
+macro_rules! label_values {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident { $( $(#[$value_meta:meta])* $value:ident => $text:literal, )* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $( $(#[$value_meta])* $value, )* }
+
+        impl $name {
+            /// Every value, in the order of declaration.
+            pub const ALL: &'static [Self] = &[ $( Self::$value, )* ];
+
+            /// The text of the label.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$value => $text, )* }
+            }
+        }
+    };
+}
+
+label_values! {
+    /// How one call of one handler ended.
+    pub enum Outcome {
+        /// The guest answered, and the answer was accepted.
+        Ok => "ok",
+        /// The guest returned an error.
+        GuestError => "guest_error",
+        /// The guest trapped: unreachable code, access out of bounds, division by zero and the like.
+        Trap => "trap",
+        /// The guest panicked and said so before it trapped.
+        Panic => "panic",
+        /// The deadline of the call passed.
+        Timeout => "timeout",
+        /// The fuel of the call was used up.
+        OutOfFuel => "out_of_fuel",
+        /// The guest wanted more memory than it may have, and gave up.
+        OutOfMemory => "out_of_memory",
+        /// The guest's stack was full.
+        StackOverflow => "stack_overflow",
+        /// The guest answered something that the host refuses.
+        BadAnswer => "bad_answer",
+        /// A host function failed.
+        HostError => "host_error",
+        /// No instance became free in time.
+        Overloaded => "overloaded",
+        /// The caller went away before there was an answer.
+        Cancelled => "cancelled",
+        /// The host takes no new calls because it is stopping.
+        ShuttingDown => "shutting_down",
+    }
+}
+
+label_values! {
+    /// Where a compiled plugin came from.
+    pub enum CacheLevel {
+        /// It was in memory.
+        Memory => "memory",
+        /// It was mapped from the disk.
+        Disk => "disk",
+        /// It was nowhere, and was compiled.
+        Compiled => "compiled",
+    }
+}
+
+label_values! {
+    /// How important a guest's log line says that it is.
+    pub enum LogLevel {
+        /// Every step.
+        Trace => "trace",
+        /// For somebody who looks for a fault.
+        Debug => "debug",
+        /// What happened.
+        Info => "info",
+        /// Something is odd.
+        Warn => "warn",
+        /// Something failed.
+        Error => "error",
+    }
+}

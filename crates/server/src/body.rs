@@ -1,0 +1,149 @@
+//! The body of an item as markup that is safe to write into a page.
+
+use std::collections::BTreeMap;
+
+use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use tapline_content::{FormattedText, Item, Value, clean};
+use tapline_store::{Store, StoreError};
+
+/// Renders the field `body`: Markdown and HTML as such, cleaned; anything else as the text that it is.
+pub(crate) async fn render(store: &Store, item: &Item) -> Result<String, StoreError> {
+    match item.field("body") {
+        Some(Value::Formatted(FormattedText { format, text })) => match &**format {
+            "markdown" => markdown(store, item, text).await,
+            "html" => Ok(clean(text)),
+            _ => Ok(source(text)),
+        },
+        Some(Value::Text(text)) => Ok(source(text)),
+        _ => Ok(String::new()),
+    }
+}
+
+fn source(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 64);
+    escaped.push_str("<pre class=\"source\">\n");
+    // Writing into a string does not fail.
+    let _ = pulldown_cmark::html::write_html_fmt(&mut escaped, std::iter::once(Event::Text(text.into())));
+    escaped.push_str("</pre>");
+    escaped
+}
+
+async fn markdown(store: &Store, item: &Item, text: &str) -> Result<String, StoreError> {
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
+    let mut events: Vec<Event<'_>> = Parser::new_ext(text, options).collect();
+    let links = links_to_documents(&events);
+    let targets = if links.is_empty() { BTreeMap::new() } else { resolve(store, item, links).await? };
+    let skip = title_events(&events, &item.header().title);
+    for event in &mut events {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. }) => {
+                if let Some(target) = targets.get(&**dest_url) {
+                    *dest_url = CowStr::from(target.clone());
+                }
+            }
+            // The title of the page is its only heading of the first level.
+            Event::Start(Tag::Heading { level, .. }) | Event::End(TagEnd::Heading(level)) => *level = below(*level),
+            _ => {}
+        }
+    }
+    let mut html = String::with_capacity(text.len() * 3 / 2);
+    pulldown_cmark::html::push_html(&mut html, events.into_iter().skip(skip));
+    Ok(clean(&html))
+}
+
+fn below(level: HeadingLevel) -> HeadingLevel {
+    if level == HeadingLevel::H1 { HeadingLevel::H2 } else { level }
+}
+
+/// The number of events at the start that only repeat the title of the page.
+fn title_events(events: &[Event<'_>], title: &str) -> usize {
+    if !matches!(events.first(), Some(Event::Start(Tag::Heading { level: HeadingLevel::H1, .. }))) {
+        return 0;
+    }
+    let Some(end) = events.iter().position(|event| matches!(event, Event::End(TagEnd::Heading(_)))) else { return 0 };
+    let mut heading = String::new();
+    for event in &events[..end] {
+        if let Event::Text(text) | Event::Code(text) = event {
+            heading.push_str(text);
+        }
+    }
+    // Plugins may have changed the punctuation of one and not of the other.
+    let letters = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>();
+    if letters(&heading) == letters(title) { end + 1 } else { 0 }
+}
+
+/// Relative links that lead to a Markdown document.
+fn links_to_documents(events: &[Event<'_>]) -> Vec<String> {
+    let links = events.iter().filter_map(|event| match event {
+        Event::Start(Tag::Link { dest_url, .. }) => Some(&**dest_url),
+        _ => None,
+    });
+    let relative = links.filter(|link| !link.starts_with('/') && !link.contains(':') && path_of(link).ends_with(".md"));
+    relative.map(str::to_owned).collect()
+}
+
+/// The addresses of the items that were imported from the documents to which `links` lead.
+async fn resolve(store: &Store, item: &Item, links: Vec<String>) -> Result<BTreeMap<String, String>, StoreError> {
+    let mut targets = BTreeMap::new();
+    let Some(here) = store.path_of_id(&item.header().id).await? else { return Ok(targets) };
+    for link in links {
+        if targets.contains_key(&link) {
+            continue;
+        }
+        if let Some(id) = store.id_of_path(&follow(&here, path_of(&link))).await? {
+            // Headings have no identifiers on the page, so a fragment would lead nowhere.
+            targets.insert(link, format!("/item/{id}"));
+        }
+    }
+    Ok(targets)
+}
+
+fn path_of(link: &str) -> &str {
+    link.split(['#', '?']).next().unwrap_or(link)
+}
+
+/// The path of `link`, as it stands in the document at `here`.
+fn follow(here: &str, link: &str) -> String {
+    let mut parts: Vec<&str> = here.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_followed() {
+        assert_eq!(follow("README.md", "docs/a.md"), "docs/a.md");
+        assert_eq!(follow("docs/a.md", "../README.md"), "README.md");
+        assert_eq!(follow("docs/a.md", "./b.md"), "docs/b.md");
+        assert_eq!(follow("../x/a.md", "../../y.md"), "../../y.md");
+        assert_eq!(follow("/srv/a.md", "b.md"), "/srv/b.md");
+    }
+
+    #[test]
+    fn only_a_heading_that_repeats_the_title_goes() {
+        let skipped = |text: &str, title: &str| {
+            let events: Vec<Event<'_>> = Parser::new(text).collect();
+            title_events(&events, title)
+        };
+        assert_eq!(skipped("# The `tap` crate\n\nText", "The tap crate"), 5);
+        assert_eq!(skipped("# \"Quoted\"", "“Quoted”"), 3);
+        assert_eq!(skipped("# Another", "Title"), 0);
+        assert_eq!(skipped("Text\n\n# Title", "Title"), 0);
+        assert_eq!(skipped("", "Title"), 0);
+    }
+
+    #[test]
+    fn other_formats_are_text() {
+        assert_eq!(source("<b>&"), "<pre class=\"source\">\n&lt;b&gt;&amp;</pre>");
+    }
+}

@@ -1,0 +1,44 @@
+//! The web pages of a host: a list of items, a page for each with what every plugin added, metrics and health.
+//!
+//! It reads: there is no address that changes an item. It knows no plugin by name and no account: every reader is
+//! anonymous, and `item_access` is asked for each item that is shown.
+//!
+//! - [`Server`] holds a host and a store, makes pages, and serves them.
+//! - [`Page`] is one page of an item; [`PageError`] says why there is none.
+//!
+//! | address | what |
+//! |---|---|
+//! | `/`, `/?page=2` | published items |
+//! | `/item/ID` | one item, with what plugins add |
+//! | `/metrics` | the instruments, for Prometheus |
+//! | `/status` | the plugins and how often each was called, as JSON |
+//! | `/health/live`, `/health/ready` | whether the process answers; whether it can do its work |
+//!
+//! ```
+//! use tapline_content::register;
+//! use tapline_host_core::{Host, HostConfig};
+//! use tapline_server::{PageError, Server, ServerConfig};
+//! use tapline_store::Store;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = HostConfig { pool_size: 10, ..HostConfig::default() };
+//! let host = register(Host::builder().config(config)).build()?;
+//! let store = Store::open("sqlite::memory:").await?;
+//! let server = Server::new(host, store, ServerConfig::default());
+//! assert!(matches!(server.item_page("none").await, Err(PageError::NotFound { .. })));
+//! // `server.serve(listener, shutdown)` answers requests until `shutdown` is ready.
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run()).unwrap();
+//! ```
+
+mod body;
+mod error;
+mod page;
+mod respond;
+mod server;
+mod status;
+
+pub use error::PageError;
+pub use page::{Page, Timing};
+pub use server::{DEFAULT_DRAIN, DEFAULT_PAGE_SIZE, DEFAULT_TITLE, Server, ServerConfig};

@@ -1,0 +1,255 @@
+//! The page of an item and the list of items.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use askama::Template;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::{Timestamp, tz::TimeZone};
+use tapline_content::{AccessQuestion, AccessRequest, Header, Item, ItemAccess, ItemView, Operation, Value};
+use tapline_host_core::{Ballot, PluginName, Tap};
+
+use crate::{
+    body,
+    error::{PageError, is_busy},
+    server::Server,
+};
+
+/// Items of a list that are asked for at the same time. Enough to let their waits overlap; a list must not take the
+/// whole pool.
+const CONCURRENT_QUESTIONS: usize = 8;
+
+/// One page of an item.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The whole document.
+    pub html: String,
+    /// How long each part took.
+    pub timing: Timing,
+}
+
+/// How long the parts of a page took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// Reading the item from the store.
+    pub load: Duration,
+    /// Asking `item_access`.
+    pub access: Duration,
+    /// Running `item_view`.
+    pub dispatch: Duration,
+    /// Rendering the body and writing the page.
+    pub render: Duration,
+}
+
+impl Timing {
+    /// The value of the header `Server-Timing`. Times are in milliseconds.
+    pub(crate) fn header(&self) -> String {
+        let part = |name: &str, time: Duration| format!("{name};dur={:.3}", time.as_secs_f64() * 1000.0);
+        let parts =
+            [("load", self.load), ("access", self.access), ("dispatch", self.dispatch), ("render", self.render)];
+        let total = parts.iter().map(|(_, time)| *time).sum();
+        let mut all: Vec<String> = parts.into_iter().map(|(name, time)| part(name, time)).collect();
+        all.push(part("total", total));
+        all.join(", ")
+    }
+}
+
+/// A date for people and for machines.
+pub(crate) struct Date {
+    machine: String,
+    people: String,
+}
+
+impl Date {
+    /// `None`: the item has no date, or one that no calendar holds.
+    fn new(seconds: i64) -> Option<Self> {
+        let day = Timestamp::from_second(seconds).ok().filter(|_| seconds != 0)?.to_zoned(TimeZone::UTC);
+        Some(Self { machine: day.strftime("%Y-%m-%d").to_string(), people: day.strftime("%-d %B %Y").to_string() })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "item.html")]
+struct ItemPage<'a> {
+    site: &'a str,
+    title: &'a str,
+    kind: &'a str,
+    author: &'a str,
+    date: Option<Date>,
+    tags: Vec<&'a str>,
+    body: &'a str,
+    contributions: &'a [Added],
+    silent: &'a [PluginName],
+}
+
+/// What one plugin added.
+struct Added {
+    plugin: PluginName,
+    head: String,
+    body: String,
+}
+
+#[derive(Template)]
+#[template(path = "list.html")]
+struct ListPage<'a> {
+    site: &'a str,
+    page: u32,
+    more: bool,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    id: Arc<str>,
+    title: Arc<str>,
+    kind: Arc<str>,
+    author: Arc<str>,
+    sticky: bool,
+    date: Option<Date>,
+}
+
+impl From<Header> for Row {
+    fn from(header: Header) -> Self {
+        Self {
+            date: Date::new(header.created),
+            id: header.id,
+            title: header.title,
+            kind: header.kind,
+            author: header.author,
+            sticky: header.sticky,
+        }
+    }
+}
+
+impl Server {
+    /// Makes the page of an item, as an anonymous reader sees it.
+    ///
+    /// A plugin that fails in `item_view` is left out, counted and logged; readers learn no more than its name.
+    ///
+    /// # Errors
+    ///
+    /// There is no such item, it may not be shown, the host is overloaded, or the store fails.
+    pub async fn item_page(&self, id: &str) -> Result<Page, PageError> {
+        let mut timing = Timing::default();
+        let mut clock = Instant::now();
+        let mut lap = || {
+            let now = Instant::now();
+            now - std::mem::replace(&mut clock, now)
+        };
+        let item = self.store().load(id).await?.ok_or_else(|| PageError::NotFound { id: id.to_owned() })?;
+        timing.load = lap();
+        self.ask(Arc::clone(&item)).await?;
+        timing.access = lap();
+        let view = self.host().dispatch(ItemView, &item).await?;
+        if let Some(busy) = view.failures.iter().find(|failure| is_busy(failure)) {
+            return Err(PageError::Busy(busy.clone()));
+        }
+        timing.dispatch = lap();
+        let body = body::render(self.store(), &item).await?;
+        let silent: Vec<PluginName> = view.failures.into_iter().map(|failure| failure.plugin).collect();
+        let contributions: Vec<Added> = view
+            .answers
+            .into_iter()
+            .map(|(plugin, added)| Added { plugin, head: added.head(), body: added.body() })
+            .collect();
+        let header = item.header();
+        let html = ItemPage {
+            site: &self.config().title,
+            title: &header.title,
+            kind: &header.kind,
+            author: &header.author,
+            date: Date::new(header.created),
+            tags: labels(&item),
+            body: &body,
+            contributions: &contributions,
+            silent: &silent,
+        }
+        .render()?;
+        timing.render = lap();
+        Ok(Page { html, timing })
+    }
+
+    /// Makes a page of the list, counted from 1. What an anonymous reader may not see is left out.
+    ///
+    /// # Errors
+    ///
+    /// The host is overloaded, or the store fails.
+    pub async fn list_page(&self, page: u32) -> Result<String, PageError> {
+        let page = page.max(1);
+        let size = self.config().page_size.max(1);
+        let offset = size.saturating_mul(page - 1);
+        let mut headers = self.store().list(size.saturating_add(1), offset).await?;
+        let more = headers.len() > size as usize;
+        headers.truncate(size as usize);
+        let shown = if self.host().order(ItemAccess::NAME).is_some() {
+            let questions = stream::iter(headers).map(|header| self.visible(header)).buffered(CONCURRENT_QUESTIONS);
+            questions.try_filter_map(async |header| Ok(header)).try_collect().await?
+        } else {
+            headers
+        };
+        let rows = shown.into_iter().map(Row::from).collect();
+        Ok(ListPage { site: &self.config().title, page, more, rows }.render()?)
+    }
+
+    /// `None`: the reader may not see it, or it has just been deleted.
+    async fn visible(&self, header: Header) -> Result<Option<Header>, PageError> {
+        let Some(item) = self.store().load(&header.id).await? else { return Ok(None) };
+        match self.ask(item).await {
+            Ok(()) => Ok(Some(header)),
+            Err(PageError::Denied { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an anonymous reader may see an item.
+    async fn ask(&self, item: Arc<Item>) -> Result<(), PageError> {
+        let id = item.header().id.to_string();
+        if !item.header().published {
+            return Err(PageError::Denied { id, denied_by: Vec::new() });
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let request = AccessRequest { operation: Operation::View, account: None, now };
+        let decision = self.host().dispatch(ItemAccess, &AccessQuestion { item, request }).await?;
+        if let Some(busy) = decision.failures.iter().find(|failure| is_busy(failure)) {
+            return Err(PageError::Busy(busy.clone()));
+        }
+        match decision.ballot {
+            Ballot::Deny => Err(PageError::Denied { id, denied_by: decision.denied_by }),
+            Ballot::Allow | Ballot::Neutral => Ok(()),
+        }
+    }
+}
+
+fn labels(item: &Item) -> Vec<&str> {
+    let references = match item.field("tags") {
+        Some(Value::References(many)) => &many[..],
+        Some(Value::Reference(one)) => std::slice::from_ref(one),
+        _ => &[],
+    };
+    references.iter().map(|tag| if tag.label.is_empty() { &*tag.id } else { &*tag.label }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timing() {
+        let ms = Duration::from_millis;
+        let timing = Timing { load: ms(1), access: ms(2), dispatch: ms(3), render: Duration::from_micros(4) };
+        assert_eq!(
+            timing.header(),
+            "load;dur=1.000, access;dur=2.000, dispatch;dur=3.000, render;dur=0.004, total;dur=6.004"
+        );
+    }
+
+    #[test]
+    fn dates() {
+        let date = Date::new(1_769_817_600).unwrap();
+        assert_eq!((date.machine.as_str(), date.people.as_str()), ("2026-01-31", "31 January 2026"));
+        assert!(Date::new(0).is_none());
+        assert!(Date::new(i64::MAX).is_none());
+    }
+}

@@ -1,0 +1,146 @@
+//! A host and a store behind addresses.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use axum::Router;
+use tapline_host_core::Host;
+use tapline_store::Store;
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    time::{MissedTickBehavior, timeout_at},
+};
+
+use crate::respond;
+
+/// The title of a site that has no other.
+pub const DEFAULT_TITLE: &str = "Tapline";
+/// Items on one page of the list.
+pub const DEFAULT_PAGE_SIZE: u32 = 50;
+/// How long a server waits for what runs when it is told to end.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+
+/// The settings of a [`Server`]. Start from `default()` and change what differs.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The title of the site. Defaults to [`DEFAULT_TITLE`].
+    pub title: String,
+    /// Items on one page of the list. Defaults to [`DEFAULT_PAGE_SIZE`].
+    pub page_size: u32,
+    /// The time between two runs of `cron`, the first of which comes at once. Defaults to none.
+    pub cron: Option<Duration>,
+    /// How long to wait for what runs when the server is told to end. Defaults to [`DEFAULT_DRAIN`].
+    pub drain: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { title: DEFAULT_TITLE.to_owned(), page_size: DEFAULT_PAGE_SIZE, cron: None, drain: DEFAULT_DRAIN }
+    }
+}
+
+/// Makes pages and serves them. Cheap to clone; all clones are the same server.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    host: Host,
+    store: Store,
+    config: ServerConfig,
+    started: Instant,
+}
+
+impl Server {
+    /// Puts a server together. Nothing runs yet.
+    #[must_use]
+    pub fn new(host: Host, store: Store, config: ServerConfig) -> Self {
+        Self { inner: Arc::new(Inner { host, store, config, started: Instant::now() }) }
+    }
+
+    /// All addresses, for a program that serves them itself or beside its own.
+    pub fn router(&self) -> Router {
+        respond::router(self.clone())
+    }
+
+    /// Answers requests until `shutdown` is ready. Then it takes no new ones, waits for those that run, for at most
+    /// [`ServerConfig::drain`], and shuts the host down. `false`: something still ran and was cut off.
+    ///
+    /// # Errors
+    ///
+    /// The listener fails.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<bool> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(async {
+            // The sender is dropped only when this future is dropped as well.
+            let _ = stopped.await;
+        });
+        let mut serving = std::pin::pin!(serving.into_future());
+        {
+            let cron = std::pin::pin!(self.cron());
+            tokio::select! {
+                ended = &mut serving => return ended.map(|()| true),
+                () = shutdown => {}
+                never = cron => match never {},
+            }
+        }
+        let deadline = tokio::time::Instant::now() + self.inner.config.drain;
+        let _ = stop.send(());
+        let answered = match timeout_at(deadline, serving).await {
+            Ok(ended) => ended.map(|()| true)?,
+            Err(_elapsed) => false,
+        };
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let drained = self.inner.host.shut_down(left).await;
+        self.inner.store.close().await;
+        Ok(answered && drained)
+    }
+
+    /// Runs `cron` for ever. A run that takes longer than the interval delays the next one.
+    async fn cron(&self) -> Infallible {
+        let Some(every) = self.inner.config.cron.filter(|every| !every.is_zero()) else {
+            return std::future::pending().await;
+        };
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let server = self.clone();
+            // A task of its own: a run that is on its way when the server ends is waited for like any other call.
+            let run = tokio::spawn(async move { server.run_cron().await });
+            if let Err(error) = run.await {
+                tracing::error!(error = &error as &dyn std::error::Error, "cron ended early");
+            }
+        }
+    }
+
+    async fn run_cron(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // The host has logged the failures of plugins.
+        if let Err(error) = self.inner.store.cron(&self.inner.host, i64::try_from(now).unwrap_or(i64::MAX)).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cron could not run");
+        }
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.inner.host
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.inner.started.elapsed()
+    }
+}

@@ -1,0 +1,160 @@
+//! Pages over HTTP, from real plugins and a real database.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
+
+mod hostile;
+mod pages;
+mod service;
+
+use std::{path::Path, time::Duration};
+
+use tapline_content::{Field, FormattedText, Header, Item, Value, register};
+use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec, limits::PartialLimits};
+use tapline_host_database::{Database, DatabaseConfig};
+use tapline_host_log::Log;
+use tapline_server::{Server, ServerConfig};
+use tapline_store::{Store, import};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+/// A site that answers at an address of its own.
+struct Site {
+    directory: TempDir,
+    store: Store,
+    host: Host,
+    address: String,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<std::io::Result<bool>>,
+}
+
+struct Answer {
+    status: u16,
+    body: String,
+    headers: ureq::http::HeaderMap,
+}
+
+impl Answer {
+    #[track_caller]
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().unwrap()
+    }
+}
+
+impl Site {
+    async fn new(plugins: &[&str]) -> Self {
+        Self::with(plugins, ServerConfig::default(), HostConfig { pool_size: 10, ..HostConfig::default() }).await
+    }
+
+    async fn with(plugins: &[&str], server: ServerConfig, config: HostConfig) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("site.db").display());
+        let store = Store::open(&url).await.unwrap();
+        let database = Database::connect(&url, DatabaseConfig::default()).await.unwrap();
+        let host = register(Host::builder().config(config)).capability(Log).capability(database).build().unwrap();
+        for plugin in plugins {
+            host.load(spec(plugin)).await.unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let server = Server::new(host.clone(), store.clone(), server);
+        let served = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            server.serve(listener, stopped).await
+        });
+        Self { directory, store, host, address, stop: Some(stop), served }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.address);
+        let fetch = move || {
+            let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+            let mut response = agent.get(&url).call().unwrap();
+            Answer {
+                status: response.status().as_u16(),
+                body: response.body_mut().read_to_string().unwrap(),
+                headers: response.headers().clone(),
+            }
+        };
+        tokio::task::spawn_blocking(fetch).await.unwrap()
+    }
+
+    /// Asks the server to end, and says whether everything ended in order.
+    async fn stop(&mut self) -> bool {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.served).await.unwrap().unwrap()
+    }
+
+    async fn save(&self, item: Item) {
+        self.store.save(&self.host, item).await.unwrap();
+    }
+
+    /// Stores an item as it is: no plugin of the site has a say.
+    async fn put(&self, item: Item) {
+        let bare = register(Host::builder().config(HostConfig { pool_size: 1, ..HostConfig::default() }));
+        self.store.save(&bare.build().unwrap(), item).await.unwrap();
+    }
+
+    async fn import(&self, documents: &[(&str, &str)]) {
+        let root = self.directory.path().join("tree");
+        for (name, text) in documents {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let report = import(&self.store, &self.host, &[root], |_| {}).await;
+        assert!(report.bad.is_empty() && report.failures.is_empty(), "{report:?}");
+    }
+}
+
+fn spec(plugin: &str) -> PluginSpec {
+    let path = Path::new("../../target/plugins").join(plugin).with_extension("wasm");
+    assert!(path.exists(), "{} is missing: run `cargo xtask build-plugins`", path.display());
+    let spec = PluginSpec::file(PluginName::new(plugin).unwrap(), path);
+    match plugin {
+        "related" => spec.grant("database", "read"),
+        // A loop shall end before the patience of whoever runs the tests.
+        "probe" => spec.limits(PartialLimits {
+            max_execution_time_ms: Some(Duration::from_millis(500).as_millis() as u64),
+            ..PartialLimits::default()
+        }),
+        _ => spec,
+    }
+}
+
+fn item(id: &str, title: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) -> Item {
+    let header = Header {
+        id: id.into(),
+        revision: 0,
+        kind: "document".into(),
+        title: title.into(),
+        author: "".into(),
+        published: true,
+        promoted: false,
+        sticky: false,
+        created: 0,
+        changed: 0,
+    };
+    let fields = fields.into_iter().map(|(name, value)| Field { name: name.into(), value });
+    Item::new(header, fields).unwrap()
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn formatted(format: &str, text: &str) -> Value {
+    Value::Formatted(FormattedText { format: format.into(), text: text.into() })
+}
+
+#[track_caller]
+fn has(page: &str, part: &str) {
+    assert!(page.contains(part), "no `{part}` in\n{page}");
+}
+
+#[track_caller]
+fn has_not(page: &str, part: &str) {
+    assert!(!page.contains(part), "`{part}` in\n{page}");
+}

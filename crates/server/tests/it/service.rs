@@ -1,0 +1,73 @@
+//! What operators see, and how a server ends.
+
+use std::time::Duration;
+
+use tapline_host_core::HostConfig;
+use tapline_server::ServerConfig;
+
+use crate::{Site, formatted, has, item};
+
+#[tokio::test]
+async fn metrics_and_status_count_what_was_served() {
+    let site = Site::new(&["seo", "related"]).await;
+    site.save(item("a", "A", [("body", formatted("markdown", "Text"))])).await;
+    for _ in 0..3 {
+        assert_eq!(site.get("/item/a").await.status, 200);
+    }
+    let metrics = site.get("/metrics").await;
+    has(metrics.header("content-type"), "openmetrics-text");
+    has(&metrics.body, "tapline_tap_invocations_total{plugin=\"seo\",tap=\"item_view\",outcome=\"ok\"} 3");
+    assert!(metrics.body.ends_with("# EOF\n"));
+
+    let status = site.get("/status").await;
+    assert_eq!(status.header("content-type"), "application/json");
+    let status: serde_json::Value = serde_json::from_str(&status.body).unwrap();
+    assert_eq!(status["plugins"][0]["name"], "related");
+    assert_eq!(status["plugins"][0]["grants"][0], "database");
+    let seo = &status["plugins"][1]["taps"][0];
+    assert_eq!((&seo["tap"], &seo["invocations"], &seo["failures"]), (&"item_view".into(), &3.into(), &0.into()));
+    assert!(seo["total_seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(status["pool"]["limit"], 10);
+    assert!(status["memory"]["peak_pages"].as_u64().unwrap() > 0);
+    assert!(status["uptime_seconds"].as_f64().unwrap() >= 0.0);
+}
+
+#[tokio::test]
+async fn health() {
+    let site = Site::new(&[]).await;
+    assert_eq!(site.get("/health/live").await.status, 200);
+    assert_eq!(site.get("/health/ready").await.status, 200);
+    site.store.close().await;
+    assert_eq!(site.get("/health/live").await.status, 200);
+    assert_eq!(site.get("/health/ready").await.status, 503);
+    let page = site.get("/").await;
+    assert_eq!(page.status, 500);
+    has(&page.body, "The operator finds the reason in the log.");
+}
+
+#[tokio::test]
+async fn cron_runs_at_once_and_the_server_ends_in_order() {
+    let config = ServerConfig { cron: Some(Duration::from_secs(3600)), ..ServerConfig::default() };
+    let mut site = Site::with(&["probe"], config, HostConfig { pool_size: 10, ..HostConfig::default() }).await;
+    let ran = || {
+        site.host.metrics().tap_snapshots().iter().any(|snapshot| snapshot.tap == "cron" && snapshot.invocations == 1)
+    };
+    while !ran() {
+        tokio::task::yield_now().await;
+    }
+    assert!(site.stop().await);
+}
+
+#[tokio::test]
+async fn what_runs_for_too_long_is_cut_off() {
+    let config = ServerConfig { drain: Duration::from_millis(50), ..ServerConfig::default() };
+    let mut site = Site::with(&["probe"], config, HostConfig { pool_size: 10, ..HostConfig::default() }).await;
+    site.put(item("loop", "Loop", [("do", crate::text("loop"))])).await;
+    let url = format!("{}/item/loop", site.address);
+    let request = tokio::task::spawn_blocking(move || ureq::get(&url).call().is_err());
+    while site.host.slots().0 == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!site.stop().await, "the loop has 500 ms, the server waits 50");
+    request.await.unwrap();
+}

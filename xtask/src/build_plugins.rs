@@ -1,0 +1,287 @@
+//! Builds plugins for WebAssembly and makes components of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use crate::workspace::{self, Artifact, Workspace};
+use crate::{Usage, table};
+
+pub(crate) const HELP: &str = "\
+Builds every package in plugins/ for WebAssembly and writes components to target/plugins.
+
+Usage: cargo xtask build-plugins [--only NAME]... [--plugin DIR]...
+
+  --only NAME   build this plugin of plugins/ alone; may be repeated
+  --plugin DIR  build the plugin in DIR as well, which may lie outside this repository; may be repeated";
+
+const TARGET: &str = "wasm32-wasip1";
+
+/// Every engine that Tapline supports has these; they make guests smaller and faster.
+const TARGET_FEATURES: &str = "-C target-feature=+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint";
+
+/// What to build.
+#[derive(Default)]
+pub(crate) struct Request {
+    /// Names of plugins in `plugins/`. Empty: all of them.
+    pub(crate) only: Vec<String>,
+    /// Directories of further plugins.
+    pub(crate) outside: Vec<PathBuf>,
+}
+
+/// A component in `target/plugins`.
+pub(crate) struct Plugin {
+    pub(crate) name: String,
+    /// Whether it came from `--plugin`.
+    pub(crate) outside: bool,
+    pub(crate) core_bytes: u64,
+    pub(crate) component_bytes: u64,
+    /// The interfaces that it implements, as `tapline:content/item-view@0.1.0`.
+    pub(crate) interfaces: Vec<String>,
+}
+
+impl Plugin {
+    /// The taps that it implements, as `item-view`.
+    pub(crate) fn taps(&self) -> impl Iterator<Item = &str> {
+        self.interfaces.iter().map(|interface| tap_name(interface))
+    }
+
+    /// Where the component lies, relative to the root.
+    pub(crate) fn path(&self) -> String {
+        format!("target/plugins/{}.wasm", self.name)
+    }
+}
+
+pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
+    use lexopt::prelude::Long;
+    let mut request = Request::default();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("only") => request.only.push(arguments.value()?.to_string_lossy().into_owned()),
+            Long("plugin") => request.outside.push(arguments.value()?.into()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    build(&Workspace::load()?, &request)?;
+    Ok(())
+}
+
+/// Builds and prints the table of sizes.
+pub(crate) fn build(workspace: &Workspace, request: &Request) -> Result<Vec<Plugin>> {
+    require_target()?;
+    // A mistyped directory is said before anything is built.
+    let manifests = request.outside.iter().map(|directory| manifest_in(directory)).collect::<Result<Vec<_>>>()?;
+    let mut modules = inside(workspace, &request.only)?;
+    for manifest in &manifests {
+        let module = outside(workspace, manifest)?;
+        if modules.iter().any(|other| other.plugin == module.plugin) {
+            bail!("two plugins are called `{}`: rename the package in {}", module.plugin, manifest.display());
+        }
+        modules.push(module);
+    }
+    let plugins = componentize(workspace, &modules)?;
+    print!("{}", table::render(&rows(&plugins)));
+    Ok(plugins)
+}
+
+/// A core module, as cargo has built it.
+struct Module {
+    plugin: String,
+    file: PathBuf,
+    outside: bool,
+}
+
+fn inside(workspace: &Workspace, only: &[String]) -> Result<Vec<Module>> {
+    let packages: Vec<_> =
+        workspace.packages.iter().filter(|package| package.directory.starts_with("plugins/")).collect();
+    let names: Vec<String> = packages.iter().map(|package| plugin_name(&package.name)).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
+        let message = format!("no plugin in plugins/ is called `{unknown}`; there are {}", names.join(", "));
+        return Err(Usage(message).into());
+    }
+    let packages: Vec<_> =
+        packages.into_iter().filter(|package| only.is_empty() || only.contains(&plugin_name(&package.name))).collect();
+    if packages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut command = for_wasm(workspace);
+    for package in &packages {
+        command.args(["-p", &package.name]);
+    }
+    let artifacts = workspace::build(&mut command)?;
+    let find = |package: &workspace::Package| {
+        let manifest = workspace.root.join(&package.directory).join("Cargo.toml");
+        let file = module_of(&artifacts, &manifest)?;
+        Ok(Module { plugin: plugin_name(&package.name), file, outside: false })
+    };
+    packages.into_iter().map(find).collect()
+}
+
+fn manifest_in(directory: &Path) -> Result<PathBuf> {
+    let manifest = directory.join("Cargo.toml");
+    manifest.canonicalize().with_context(|| format!("no plugin: {}", manifest.display()))
+}
+
+fn outside(workspace: &Workspace, manifest: &Path) -> Result<Module> {
+    let metadata = workspace::metadata(manifest)?;
+    let package = workspace::list(&metadata["packages"])
+        .iter()
+        .find(|package| Path::new(&workspace::text(&package["manifest_path"])) == manifest)
+        .with_context(|| format!("{} describes no package", manifest.display()))?;
+    let mut command = for_wasm(workspace);
+    command.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(&workspace.target);
+    // The profile is ours; a package outside this workspace does not see it.
+    for setting in profile(&fs::read_to_string(workspace.root.join("Cargo.toml"))?) {
+        command.args(["--config", &setting]);
+    }
+    let file = module_of(&workspace::build(&mut command)?, manifest)?;
+    Ok(Module { plugin: plugin_name(&workspace::text(&package["name"])), file, outside: true })
+}
+
+fn for_wasm(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo();
+    command
+        .args(["build", "--lib", "--target", TARGET, "--profile", "plugin"])
+        .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", TARGET_FEATURES)
+        // Cargo would take these instead of the variable above.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command
+}
+
+/// The settings of `[profile.plugin]` in a Cargo.toml, as arguments for `--config`.
+fn profile(manifest: &str) -> Vec<String> {
+    let section = manifest.lines().skip_while(|line| line.trim() != "[profile.plugin]").skip(1);
+    let section = section.take_while(|line| !line.trim_start().starts_with('['));
+    section
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| format!("profile.plugin.{}={}", key.trim(), value.trim()))
+        .collect()
+}
+
+fn module_of(artifacts: &[Artifact], manifest: &Path) -> Result<PathBuf> {
+    let files = artifacts.iter().filter(|artifact| artifact.manifest == manifest).flat_map(|artifact| &artifact.files);
+    files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        .cloned()
+        .next_back()
+        .with_context(|| {
+            format!("{} makes no module: add crate-type = [\"cdylib\", \"rlib\"] to its [lib]", manifest.display())
+        })
+}
+
+/// What operators call the plugin that a package makes.
+pub(crate) fn plugin_name(package: &str) -> String {
+    package.strip_prefix("tapline-plugin-").unwrap_or(package).replace('_', "-")
+}
+
+fn componentize(workspace: &Workspace, modules: &[Module]) -> Result<Vec<Plugin>> {
+    let mut command = workspace.cargo();
+    let artifacts = workspace::build(command.args(["build", "-p", "tapline-componentize"]))?;
+    let tool = artifacts.into_iter().find_map(|artifact| artifact.executable);
+    let tool = tool.context("cargo made no tapline-componentize")?;
+    let directory = workspace.root.join("target/plugins");
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+
+    let progress = ProgressBar::new(modules.len() as u64)
+        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").context("a progress bar")?);
+    let mut plugins = Vec::new();
+    for module in modules {
+        progress.set_message(module.plugin.clone());
+        plugins.push(convert(&tool, module, &directory)?);
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(plugins)
+}
+
+fn convert(tool: &Path, module: &Module, directory: &Path) -> Result<Plugin> {
+    let component = directory.join(format!("{}.wasm", module.plugin));
+    // Under another name first, so that a host that is starting never sees half a file.
+    let unfinished = directory.join(format!("{}.unfinished", module.plugin));
+    let output = Command::new(tool)
+        .arg(&module.file)
+        .arg("-o")
+        .arg(&unfinished)
+        .output()
+        .with_context(|| format!("{} does not start", tool.display()))?;
+    if !output.status.success() {
+        bail!(
+            "plugin `{}` does not become a component\n{}",
+            module.plugin,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    fs::rename(&unfinished, &component).with_context(|| format!("cannot write {}", component.display()))?;
+    let report: Value = serde_json::from_slice(&output.stdout).context("tapline-componentize answered no JSON")?;
+    let number = |key: &str| report[key].as_u64().with_context(|| format!("tapline-componentize said no {key}"));
+    let exports = workspace::list(&report["exports"]);
+    Ok(Plugin {
+        name: module.plugin.clone(),
+        outside: module.outside,
+        core_bytes: number("core_bytes")?,
+        component_bytes: number("component_bytes")?,
+        interfaces: exports.iter().map(workspace::text).collect(),
+    })
+}
+
+/// `item-view` of `tapline:content/item-view@0.1.0`.
+fn tap_name(interface: &str) -> &str {
+    let name = interface.rsplit('/').next().unwrap_or(interface);
+    name.split('@').next().unwrap_or(name)
+}
+
+fn rows(plugins: &[Plugin]) -> Vec<Vec<String>> {
+    let heading = ["plugin", "core bytes", "component bytes", "taps"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for plugin in plugins {
+        let sizes = [plugin.core_bytes.to_string(), plugin.component_bytes.to_string()];
+        rows.push(
+            [vec![plugin.name.clone()], sizes.to_vec(), vec![plugin.taps().collect::<Vec<_>>().join(", ")]].concat(),
+        );
+    }
+    rows
+}
+
+fn require_target() -> Result<()> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .context("rustc does not start")?;
+    let directory = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || !Path::new(&directory).is_dir() {
+        bail!("the target {TARGET} is not installed; run: rustup target add {TARGET}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_plugins_and_taps() {
+        assert_eq!(plugin_name("tapline-plugin-reading-time"), "reading-time");
+        assert_eq!(plugin_name("word_count"), "word-count");
+        assert_eq!(tap_name("tapline:content/item-view-lazy@0.1.0"), "item-view-lazy");
+        assert_eq!(tap_name("mine:shop/price"), "price");
+    }
+
+    #[test]
+    fn the_profile_is_read_from_its_section_alone() {
+        let manifest = "[profile.dev]\nopt-level = 0\n\n[profile.plugin]\n# why\ninherits = \"release\"\nopt-level = \"s\"\n\n[x]\ny = 1\n";
+        assert_eq!(profile(manifest), ["profile.plugin.inherits=\"release\"", "profile.plugin.opt-level=\"s\""]);
+    }
+
+    #[test]
+    fn our_own_manifest_has_the_profile() {
+        let settings = profile(include_str!("../../Cargo.toml"));
+        assert!(settings.contains(&"profile.plugin.panic=\"abort\"".to_owned()), "{settings:?}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Runs everything that must pass, in the order in which failures are cheapest.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::workspace::{self, Workspace};
+use crate::{build_plugins, demo, table, tidy};
+
+pub(crate) const HELP: &str = "\
+Runs everything that must pass, and stops at the first failure: format, plugins, clippy, tidy, tests (with
+documentation examples and benches), documentation, dependencies, demo. The last line says whether all of it passed.
+
+Usage: cargo xtask test";
+
+enum Work {
+    /// A cargo command that talks to the terminal itself.
+    Cargo(&'static [&'static str]),
+    /// The same, with warnings of rustdoc as errors.
+    Documentation(&'static [&'static str]),
+    /// A cargo subcommand that somebody may not have installed.
+    Optional(&'static [&'static str]),
+    /// A verb of this program.
+    Verb(&'static str, fn(&Workspace) -> Result<()>),
+}
+
+const STEPS: [(&str, Work); 8] = [
+    ("format", Work::Cargo(&["fmt", "--all", "--check"])),
+    (
+        "plugins",
+        Work::Verb("build-plugins", |workspace| build_plugins::build(workspace, &Default::default()).map(drop)),
+    ),
+    ("clippy", Work::Cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])),
+    ("tidy", Work::Verb("tidy", |workspace| tidy::check(workspace, tidy::Mode::Check))),
+    // Not with `--all-targets`: that builds the examples as tests, and leaves none that a test could run as a program.
+    // The default selection has them, the documentation examples, and the benches that say `test = true`.
+    ("tests", Work::Cargo(&["test", "--workspace"])),
+    ("documentation", Work::Documentation(&["doc", "--workspace", "--no-deps"])),
+    ("dependencies", Work::Optional(&["deny", "check"])),
+    ("demo", Work::Verb("demo --check", demo::check_here)),
+];
+
+pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
+    if let Some(argument) = arguments.next()? {
+        return Err(argument.unexpected().into());
+    }
+    let workspace = Workspace::load()?;
+    let started = Instant::now();
+    let mut rows = vec![["step", "result", "seconds"].map(str::to_owned).to_vec()];
+    let mut skipped = Vec::new();
+    for (number, (name, work)) in STEPS.iter().enumerate() {
+        let command = work.spell();
+        println!("[{}/{}] {name}: {command}", number + 1, STEPS.len());
+        let step = Instant::now();
+        let outcome = work.run(&workspace);
+        let took = seconds(step.elapsed());
+        let result = match outcome {
+            Ok(true) => "passed",
+            Ok(false) => {
+                println!("skipped: `{command}` is not installed (cargo install cargo-deny)");
+                skipped.push(*name);
+                "skipped"
+            }
+            Err(error) => {
+                rows.push(vec![(*name).to_owned(), "FAILED".to_owned(), took.clone()]);
+                print!("\n{}", table::render(&rows));
+                bail!("{name} failed after {took} s: {error:#}\nrun it alone with: {}", work.again());
+            }
+        };
+        println!("[{}/{}] {name}: {result} in {took} s\n", number + 1, STEPS.len());
+        rows.push(vec![(*name).to_owned(), result.to_owned(), took]);
+    }
+    print!("{}", table::render(&rows));
+    println!("{}", verdict(&skipped, &seconds(started.elapsed())));
+    Ok(())
+}
+
+fn verdict(skipped: &[&str], took: &str) -> String {
+    let passed = STEPS.len() - skipped.len();
+    match skipped {
+        [] => format!("ALL PASSED: {passed} of {} steps in {took} s", STEPS.len()),
+        names => {
+            let names = names.join(", ");
+            format!("ALL PASSED: {passed} of {} steps in {took} s; skipped: {names}", STEPS.len())
+        }
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64())
+}
+
+impl Work {
+    fn spell(&self) -> String {
+        match self {
+            Self::Cargo(words) | Self::Optional(words) => format!("cargo {}", words.join(" ")),
+            Self::Documentation(words) => {
+                format!("RUSTDOCFLAGS='-D warnings' cargo {}", words.join(" "))
+            }
+            Self::Verb(verb, _) => format!("cargo xtask {verb}"),
+        }
+    }
+
+    /// The command that repeats this step, or repairs what it found where cargo can do that.
+    fn again(&self) -> String {
+        match self {
+            Self::Cargo(["fmt", ..]) => "cargo fmt --all".to_owned(),
+            _ => self.spell(),
+        }
+    }
+
+    /// False: the step was skipped.
+    fn run(&self, workspace: &Workspace) -> Result<bool> {
+        match self {
+            Self::Cargo(words) => workspace::run(workspace.cargo().args(*words))?,
+            Self::Documentation(words) => {
+                workspace::run(workspace.cargo().args(*words).env("RUSTDOCFLAGS", "-D warnings"))?;
+            }
+            Self::Optional(words) => {
+                if !is_installed(workspace.cargo().args(&words[..1])) {
+                    return Ok(false);
+                }
+                workspace::run(workspace.cargo().args(*words))?;
+            }
+            Self::Verb(_, verb) => verb(workspace)?,
+        }
+        Ok(true)
+    }
+}
+
+fn is_installed(command: &mut Command) -> bool {
+    let command = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_can_be_repeated_by_hand() {
+        let again: Vec<String> = STEPS.iter().map(|(_, work)| work.again()).collect();
+        assert_eq!(again[0], "cargo fmt --all");
+        assert_eq!(again[3], "cargo xtask tidy");
+        assert_eq!(again[5], "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps");
+    }
+
+    #[test]
+    fn a_skipped_step_is_named_in_the_last_line() {
+        assert_eq!(verdict(&[], "9.0"), "ALL PASSED: 8 of 8 steps in 9.0 s");
+        assert_eq!(verdict(&["demo"], "9.0"), "ALL PASSED: 7 of 8 steps in 9.0 s; skipped: demo");
+    }
+}
