@@ -2,9 +2,9 @@
 
 use expect_test::expect;
 use tapline_content::{ItemInsert, ItemPresave, ItemView};
-use tapline_host_core::{Fault, Host};
+use tapline_host_core::{Fault, Host, PluginSpec};
 
-use crate::{PROBES, host_with, item};
+use crate::{PROBES, bytes, host, host_with, item, name};
 
 /// The fault of `item_view` with this command; afterwards the same host serves.
 async fn fault(host: &Host, command: &str) -> Fault {
@@ -50,7 +50,12 @@ async fn faults_say_what_happened() {
 #[tokio::test]
 async fn an_endless_loop_ends_at_the_deadline() {
     for plugin in PROBES {
-        assert!(matches!(fault(&host_with(plugin).await, "loop").await, Fault::TimedOut { .. }));
+        let host = host();
+        let mut spec = PluginSpec::bytes(name(plugin), bytes(plugin));
+        spec.limits.max_execution_time_ms = Some(500);
+        host.load(spec).await.unwrap();
+        let outcome = host.dispatch(ItemView, &item("loop")).await.unwrap();
+        assert!(matches!(outcome.failures[0].fault, Fault::TimedOut { .. }), "{:?}", outcome.failures);
     }
 }
 
