@@ -1,23 +1,27 @@
-//! The control: the same components through bare wasmtime.
+//! The control of `item_view`: the sample plugins through bare wasmtime.
 
 use std::sync::Arc;
 
-use tapline_content::{Field, Header, Item, Value};
-use tapline_host_core::{HostConfig, engine_config, swap_is_impossible};
-use wasmtime::{
-    Engine, Store, StoreContextMut,
-    component::{
-        Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Linker, Lower, Resource, ResourceTable,
-        ResourceType, WasmList, WasmStr,
-    },
-};
+use tapline_content::{Field, Header, Item};
+use tapline_host_core::HostConfig;
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::bare::{Bare, Handle, TapError};
 
 /// An item as it crosses, borrowed.
 #[derive(ComponentType, Lower)]
 #[component(record)]
-struct ItemArgument<'a> {
+pub struct ItemArgument<'a> {
     header: &'a Header,
     fields: Vec<&'a Field>,
+}
+
+impl<'a> ItemArgument<'a> {
+    /// The whole item.
+    #[must_use]
+    pub fn new(item: &'a Item) -> Self {
+        Self { header: item.header(), fields: item.fields().iter().collect() }
+    }
 }
 
 /// An answer of `item_view`, lifted and not looked at.
@@ -74,26 +78,11 @@ enum Head {
     JsonLd(String),
 }
 
-#[derive(ComponentType, Lift)]
-#[component(record)]
-struct TapError {
-    message: String,
-}
-
 type Answer = (Result<Rendered, TapError>,);
 
-struct State {
-    table: ResourceTable,
-}
-
-type Context<'a> = StoreContextMut<'a, State>;
-type Handle = Resource<Arc<Item>>;
-
-/// Bare wasmtime with one component.
+/// Bare wasmtime with a plugin that implements `item_view`.
 pub struct Control {
-    engine: Engine,
-    pre: InstancePre<State>,
-    function: ComponentExportIndex,
+    bare: Bare,
     lazy: bool,
 }
 
@@ -104,16 +93,8 @@ impl Control {
     ///
     /// What wasmtime says.
     pub fn new(config: &HostConfig, component: &[u8], lazy: bool) -> wasmtime::Result<Self> {
-        let settings = engine_config(config, false, swap_is_impossible()).map_err(wasmtime::Error::new)?;
-        let engine = Engine::new(&settings)?;
-        let component = Component::new(&engine, component)?;
         let interface = if lazy { "tapline:content/item-view-lazy@0.1.0" } else { "tapline:content/item-view@0.1.0" };
-        let function = component
-            .get_export_index(None, interface)
-            .and_then(|instance| component.get_export_index(Some(&instance), "item-view"))
-            .ok_or_else(|| wasmtime::Error::msg("the component has no item-view"))?;
-        let pre = link(&engine)?.instantiate_pre(&component)?;
-        Ok(Self { engine, pre, function, lazy })
+        Ok(Self { bare: Bare::new(config, component, interface, "item-view")?, lazy })
     }
 
     /// One call on a fresh instance.
@@ -122,40 +103,11 @@ impl Control {
     ///
     /// What wasmtime or the guest says.
     pub async fn call(&self, item: &Arc<Item>) -> wasmtime::Result<Answered> {
-        let mut store = Store::new(&self.engine, State { table: ResourceTable::new() });
-        // Compiled code counts epochs, as it does for the host; here nobody stops it.
-        store.set_epoch_deadline(u64::MAX / 2);
-        let instance = self.pre.instantiate_async(&mut store).await?;
-        let (answer,) = if self.lazy {
-            let handle: Handle = store.data_mut().table.push(Arc::clone(item))?;
-            let function = instance.get_typed_func::<(Handle,), Answer>(&mut store, &self.function)?;
-            function.call_async(&mut store, (Resource::new_borrow(handle.rep()),)).await?
+        let ((answer,), ..) = if self.lazy {
+            self.bare.call::<(Handle,), Answer>(|state| Ok((state.lend(item)?,))).await?
         } else {
-            let argument = ItemArgument { header: item.header(), fields: item.fields().iter().collect() };
-            let function = instance.get_typed_func::<(ItemArgument<'_>,), Answer>(&mut store, &self.function)?;
-            function.call_async(&mut store, (argument,)).await?
+            self.bare.call::<(ItemArgument<'_>,), Answer>(|_| Ok((ItemArgument::new(item),))).await?
         };
-        answer.map(Answered).map_err(|error| wasmtime::Error::msg(error.message))
+        Ok(Answered(answer?))
     }
-}
-
-fn link(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    let mut diagnostics = linker.instance("tapline:host/diagnostics@0.1.0")?;
-    diagnostics.func_wrap("panicked", |_: Context<'_>, _: (WasmStr, WasmStr, u32, u32)| Ok(()))?;
-    diagnostics.func_wrap("output", |_: Context<'_>, _: (u32, WasmList<u8>)| Ok(()))?;
-    let mut types = linker.instance("tapline:content/types@0.1.0")?;
-    types.resource("item-handle", ResourceType::host::<Arc<Item>>(), |_, _| Ok(()))?;
-    types.func_wrap("[method]item-handle.title", |store: Context<'_>, (handle,): (Handle,)| {
-        Ok((Arc::clone(&store.data().table.get(&handle)?.header().title),))
-    })?;
-    types.func_wrap("[method]item-handle.field", |store: Context<'_>, (handle, name): (Handle, WasmStr)| {
-        let item = store.data().table.get(&handle)?;
-        Ok((item.field(&name.to_str(&store)?).cloned(),))
-    })?;
-    types.func_wrap("[method]item-handle.text", |store: Context<'_>, (handle, name): (Handle, WasmStr)| {
-        let item = store.data().table.get(&handle)?;
-        Ok((item.field(&name.to_str(&store)?).and_then(Value::text).cloned(),))
-    })?;
-    Ok(linker)
 }

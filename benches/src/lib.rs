@@ -4,13 +4,28 @@
 //! nothing else: no limiter, no deadline, no queue, no metrics, no folding. What our layers cost is then a ratio that is
 //! taken in one run.
 //!
-//! `cargo xtask build-plugins` makes the components that the benches call.
+//! `cargo xtask build-plugins` makes the components that the benches call. [`gates`] is what `cargo xtask gates` runs; it
+//! measures, and [`report`] keeps what it found, [`document`] and [`charts`] show it.
 
+pub mod bare;
+pub mod charts;
 pub mod control;
+pub mod document;
+pub mod gates;
+pub mod guard;
+pub mod items;
+pub mod machine;
+pub mod measure;
+pub mod peers;
+pub mod phase_zero;
+pub mod report;
+pub mod spec;
+pub mod stats;
+pub mod taps;
 
 use std::{path::PathBuf, sync::Arc};
 
-use tapline_content::{Field, FormattedText, Header, Item, Reference, Value};
+use tapline_content::Item;
 use tapline_host_core::{Host, HostConfig, HostError, LoadError, PluginName, PluginSpec};
 use tapline_sdk_testing::sample;
 
@@ -19,7 +34,7 @@ pub const FULL: &str = "teaser";
 /// The plugin that gets a handle.
 pub const LAZY: &str = "teaser-lazy";
 
-/// The payload of all benches: the sample article, 14 fields, about 2.4 KB as JSON.
+/// The payload of the benches: the sample article, 14 fields, about 2.4 KB as JSON.
 ///
 /// # Panics
 ///
@@ -27,50 +42,19 @@ pub const LAZY: &str = "teaser-lazy";
 #[must_use]
 #[expect(clippy::expect_used, reason = "the sample is part of this repository")]
 pub fn article() -> Arc<Item> {
-    let sample = sample::article();
-    let from = sample.header();
-    let header = Header {
-        id: from.id.as_str().into(),
-        revision: from.revision,
-        kind: from.kind.as_str().into(),
-        title: from.title.as_str().into(),
-        author: from.author.as_str().into(),
-        published: from.published,
-        promoted: from.promoted,
-        sticky: from.sticky,
-        created: from.created,
-        changed: from.changed,
-    };
-    let fields = sample.fields().map(|field| Field { name: field.name.as_str().into(), value: value(&field.value) });
-    Arc::new(Item::new(header, fields).expect("the sample is an item"))
-}
-
-fn value(value: &tapline_sdk::Value) -> Value {
-    use tapline_sdk::Value as From;
-    let reference = |from: &tapline_sdk::Reference| Reference {
-        kind: from.kind.as_str().into(),
-        id: from.id.as_str().into(),
-        label: from.label.as_str().into(),
-    };
-    match value {
-        From::Null => Value::Null,
-        From::Boolean(answer) => Value::Boolean(*answer),
-        From::Integer(number) => Value::Integer(*number),
-        From::Float(number) => Value::Float(*number),
-        From::Text(text) => Value::Text(text.as_str().into()),
-        From::Formatted(from) => {
-            Value::Formatted(FormattedText { format: from.format.as_str().into(), text: from.text.as_str().into() })
-        }
-        From::Reference(from) => Value::Reference(reference(from)),
-        From::References(from) => Value::References(from.iter().map(reference).collect()),
-        From::Json(text) => Value::Json(text.as_str().into()),
-    }
+    items::host_item(&sample::article()).expect("the sample is an item")
 }
 
 /// Where `cargo xtask build-plugins` puts a plugin.
 #[must_use]
 pub fn plugin_path(plugin: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins")).join(format!("{plugin}.wasm"))
+}
+
+/// Where it puts a guest of the benches.
+#[must_use]
+pub fn guest_path(guest: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests")).join(format!("{guest}.wasm"))
 }
 
 /// A host with one plugin.

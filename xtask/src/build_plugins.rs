@@ -9,20 +9,23 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::workspace::{self, Artifact, Workspace};
-use crate::{Usage, table};
+use crate::{Usage, bench_guests, table};
 
 pub(crate) const HELP: &str = "\
-Builds every package in plugins/ for WebAssembly and writes components to target/plugins.
+Builds every package in plugins/ for WebAssembly and writes components to target/plugins, and the guests of the benches
+to target/guests.
 
 Usage: cargo xtask build-plugins [--only NAME]... [--plugin DIR]...
 
   --only NAME   build this plugin of plugins/ alone; may be repeated
   --plugin DIR  build the plugin in DIR as well, which may lie outside this repository; may be repeated";
 
-const TARGET: &str = "wasm32-wasip1";
+pub(crate) const TARGET: &str = "wasm32-wasip1";
 
-/// Every engine that Tapline supports has these; they make guests smaller and faster.
-const TARGET_FEATURES: &str = "-C target-feature=+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint";
+/// Every engine that Tapline supports has these features; they make guests smaller and faster. The relocations tell
+/// `tapline-componentize` which parts of tables and data are used by code that it drops.
+pub(crate) const RUSTFLAGS: &str =
+    "-C target-feature=+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint -C link-arg=--emit-relocs";
 
 /// What to build.
 #[derive(Default)]
@@ -84,15 +87,20 @@ pub(crate) fn build(workspace: &Workspace, request: &Request) -> Result<Vec<Plug
         modules.push(module);
     }
     let plugins = componentize(workspace, &modules)?;
+    if request.only.is_empty() {
+        bench_guests::build(workspace)?;
+    }
     print!("{}", table::render(&rows(&plugins)));
     Ok(plugins)
 }
 
 /// A core module, as cargo has built it.
-struct Module {
-    plugin: String,
-    file: PathBuf,
-    outside: bool,
+pub(crate) struct Module {
+    pub(crate) plugin: String,
+    pub(crate) file: PathBuf,
+    pub(crate) outside: bool,
+    /// Whether its WASI calls are left to the host.
+    pub(crate) wasi: bool,
 }
 
 fn inside(workspace: &Workspace, only: &[String]) -> Result<Vec<Module>> {
@@ -108,17 +116,18 @@ fn inside(workspace: &Workspace, only: &[String]) -> Result<Vec<Module>> {
     if packages.is_empty() {
         return Ok(Vec::new());
     }
-    let mut command = for_wasm(workspace);
-    for package in &packages {
-        command.args(["-p", &package.name]);
-    }
-    let artifacts = workspace::build(&mut command)?;
-    let find = |package: &workspace::Package| {
+    let progress = progress(packages.len())?;
+    let build = |package: &workspace::Package| {
+        let plugin = plugin_name(&package.name);
+        progress.set_message(plugin.clone());
         let manifest = workspace.root.join(&package.directory).join("Cargo.toml");
-        let file = module_of(&artifacts, &manifest)?;
-        Ok(Module { plugin: plugin_name(&package.name), file, outside: false })
+        let mut command = for_wasm(workspace);
+        let file = module_of(&workspace::build(command.args(["-p", &package.name]))?, &manifest)?;
+        progress.inc(1);
+        let wasi = wants_wasi(package.adapter.as_deref(), &package.name)?;
+        Ok(Module { plugin, file, outside: false, wasi })
     };
-    packages.into_iter().map(find).collect()
+    packages.into_iter().map(build).collect()
 }
 
 fn manifest_in(directory: &Path) -> Result<PathBuf> {
@@ -139,18 +148,37 @@ fn outside(workspace: &Workspace, manifest: &Path) -> Result<Module> {
         command.args(["--config", &setting]);
     }
     let file = module_of(&workspace::build(&mut command)?, manifest)?;
-    Ok(Module { plugin: plugin_name(&workspace::text(&package["name"])), file, outside: true })
+    let name = workspace::text(&package["name"]);
+    let wasi = wants_wasi(workspace::adapter(package).as_deref(), &name)?;
+    Ok(Module { plugin: plugin_name(&name), file, outside: true, wasi })
 }
 
+/// `[package.metadata.tapline] adapter = "wasi"` leaves WASI calls to the host. Without it a plugin is sealed.
+fn wants_wasi(adapter: Option<&str>, package: &str) -> Result<bool> {
+    match adapter {
+        None | Some("sealed") => Ok(false),
+        Some("wasi") => Ok(true),
+        Some(other) => bail!(
+            "{package}: `adapter` in [package.metadata.tapline] is \"{other}\"; it takes \"sealed\", which is the default, or \"wasi\""
+        ),
+    }
+}
+
+/// One package at a time, and only as a module: cargo silently leaves the optimisation at link time out of a package that
+/// is built as an `rlib` as well, and `cargo build` builds what the package names.
 fn for_wasm(workspace: &Workspace) -> Command {
     let mut command = workspace.cargo();
+    command.args(["rustc", "--lib", "--crate-type", "cdylib", "--target", TARGET, "--profile", "plugin"]);
+    with_flags(&mut command, RUSTFLAGS);
     command
-        .args(["build", "--lib", "--target", TARGET, "--profile", "plugin"])
-        .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", TARGET_FEATURES)
+}
+
+pub(crate) fn with_flags<'a>(command: &'a mut Command, rustflags: &str) -> &'a mut Command {
+    command
+        .env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", rustflags)
         // Cargo would take these instead of the variable above.
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
 }
 
 /// The settings of `[profile.plugin]` in a Cargo.toml, as arguments for `--config`.
@@ -170,9 +198,7 @@ fn module_of(artifacts: &[Artifact], manifest: &Path) -> Result<PathBuf> {
         .filter(|file| file.extension().is_some_and(|extension| extension == "wasm"))
         .cloned()
         .next_back()
-        .with_context(|| {
-            format!("{} makes no module: add crate-type = [\"cdylib\", \"rlib\"] to its [lib]", manifest.display())
-        })
+        .with_context(|| format!("cargo made no module of {}", manifest.display()))
 }
 
 /// What operators call the plugin that a package makes.
@@ -181,15 +207,11 @@ pub(crate) fn plugin_name(package: &str) -> String {
 }
 
 fn componentize(workspace: &Workspace, modules: &[Module]) -> Result<Vec<Plugin>> {
-    let mut command = workspace.cargo();
-    let artifacts = workspace::build(command.args(["build", "-p", "tapline-componentize"]))?;
-    let tool = artifacts.into_iter().find_map(|artifact| artifact.executable);
-    let tool = tool.context("cargo made no tapline-componentize")?;
+    let tool = componentizer(workspace)?;
     let directory = workspace.root.join("target/plugins");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
 
-    let progress = ProgressBar::new(modules.len() as u64)
-        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").context("a progress bar")?);
+    let progress = progress(modules.len())?;
     let mut plugins = Vec::new();
     for module in modules {
         progress.set_message(module.plugin.clone());
@@ -200,7 +222,19 @@ fn componentize(workspace: &Workspace, modules: &[Module]) -> Result<Vec<Plugin>
     Ok(plugins)
 }
 
-fn convert(tool: &Path, module: &Module, directory: &Path) -> Result<Plugin> {
+/// The program that makes components.
+pub(crate) fn componentizer(workspace: &Workspace) -> Result<PathBuf> {
+    let mut command = workspace.cargo();
+    let artifacts = workspace::build(command.args(["build", "-p", "tapline-componentize"]))?;
+    artifacts.into_iter().find_map(|artifact| artifact.executable).context("cargo made no tapline-componentize")
+}
+
+fn progress(steps: usize) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").context("a progress bar")?;
+    Ok(ProgressBar::new(steps as u64).with_style(style))
+}
+
+pub(crate) fn convert(tool: &Path, module: &Module, directory: &Path) -> Result<Plugin> {
     let component = directory.join(format!("{}.wasm", module.plugin));
     // Under another name first, so that a host that is starting never sees half a file.
     let unfinished = directory.join(format!("{}.unfinished", module.plugin));
@@ -208,6 +242,7 @@ fn convert(tool: &Path, module: &Module, directory: &Path) -> Result<Plugin> {
         .arg(&module.file)
         .arg("-o")
         .arg(&unfinished)
+        .args(module.wasi.then_some("--wasi"))
         .output()
         .with_context(|| format!("{} does not start", tool.display()))?;
     if !output.status.success() {
@@ -271,6 +306,15 @@ mod tests {
         assert_eq!(plugin_name("word_count"), "word-count");
         assert_eq!(tap_name("tapline:content/item-view-lazy@0.1.0"), "item-view-lazy");
         assert_eq!(tap_name("mine:shop/price"), "price");
+    }
+
+    #[test]
+    fn a_plugin_is_sealed_unless_it_says_wasi() {
+        for (adapter, expected) in
+            [(None, Some(false)), (Some("sealed"), Some(false)), (Some("wasi"), Some(true)), (Some("WASI"), None)]
+        {
+            assert_eq!(wants_wasi(adapter, "p").ok(), expected, "{adapter:?}");
+        }
     }
 
     #[test]

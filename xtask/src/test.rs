@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::workspace::{self, Workspace};
-use crate::{build_plugins, demo, table, tidy};
+use crate::{build_plugins, demo, guard, table, tidy};
 
 pub(crate) const HELP: &str = "\
 Runs everything that must pass, and stops at the first failure: format, plugins, clippy, tidy, tests (with
-documentation examples and benches), documentation, dependencies, demo. The last line says whether all of it passed.
+documentation examples and benches), documentation, dependencies, advisories, demo, guard. The last line says whether all
+of it passed, and what was skipped: the dependencies where cargo-deny is not installed, the advisories where their database
+cannot be reached.
 
 Usage: cargo xtask test";
 
@@ -19,13 +21,16 @@ enum Work {
     Cargo(&'static [&'static str]),
     /// The same, with warnings of rustdoc as errors.
     Documentation(&'static [&'static str]),
-    /// A cargo subcommand that somebody may not have installed.
-    Optional(&'static [&'static str]),
+    /// `cargo deny`, which somebody may not have installed, after what it has to fetch from a place that may be out of reach.
+    Deny { fetch: Option<&'static [&'static str]>, check: &'static [&'static str] },
     /// A verb of this program.
     Verb(&'static str, fn(&Workspace) -> Result<()>),
 }
 
-const STEPS: [(&str, Work); 8] = [
+/// Why a step did not run.
+type Skipped = Option<&'static str>;
+
+const STEPS: [(&str, Work); 10] = [
     ("format", Work::Cargo(&["fmt", "--all", "--check"])),
     (
         "plugins",
@@ -37,8 +42,10 @@ const STEPS: [(&str, Work); 8] = [
     // The default selection has them, the documentation examples, and the benches that say `test = true`.
     ("tests", Work::Cargo(&["test", "--workspace"])),
     ("documentation", Work::Documentation(&["doc", "--workspace", "--no-deps"])),
-    ("dependencies", Work::Optional(&["deny", "check"])),
+    ("dependencies", Work::Deny { fetch: None, check: &["deny", "check", "licenses", "bans", "sources"] }),
+    ("advisories", Work::Deny { fetch: Some(&["deny", "fetch", "db"]), check: &["deny", "check", "advisories"] }),
     ("demo", Work::Verb("demo --check", demo::check_here)),
+    ("guard", Work::Verb("guard --counts --against benches/baseline.json", guard::counts)),
 ];
 
 pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
@@ -56,9 +63,9 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
         let outcome = work.run(&workspace);
         let took = seconds(step.elapsed());
         let result = match outcome {
-            Ok(true) => "passed",
-            Ok(false) => {
-                println!("skipped: `{command}` is not installed (cargo install cargo-deny)");
+            Ok(None) => "passed",
+            Ok(Some(why)) => {
+                println!("skipped: {why}");
                 skipped.push(*name);
                 "skipped"
             }
@@ -94,7 +101,7 @@ fn seconds(time: Duration) -> String {
 impl Work {
     fn spell(&self) -> String {
         match self {
-            Self::Cargo(words) | Self::Optional(words) => format!("cargo {}", words.join(" ")),
+            Self::Cargo(words) | Self::Deny { check: words, .. } => format!("cargo {}", words.join(" ")),
             Self::Documentation(words) => {
                 format!("RUSTDOCFLAGS='-D warnings' cargo {}", words.join(" "))
             }
@@ -110,22 +117,28 @@ impl Work {
         }
     }
 
-    /// False: the step was skipped.
-    fn run(&self, workspace: &Workspace) -> Result<bool> {
+    fn run(&self, workspace: &Workspace) -> Result<Skipped> {
         match self {
             Self::Cargo(words) => workspace::run(workspace.cargo().args(*words))?,
             Self::Documentation(words) => {
                 workspace::run(workspace.cargo().args(*words).env("RUSTDOCFLAGS", "-D warnings"))?;
             }
-            Self::Optional(words) => {
-                if !is_installed(workspace.cargo().args(&words[..1])) {
-                    return Ok(false);
+            Self::Deny { fetch, check } => {
+                if !is_installed(workspace.cargo().arg("deny")) {
+                    return Ok(Some("cargo-deny is not installed (cargo install cargo-deny --locked)"));
                 }
-                workspace::run(workspace.cargo().args(*words))?;
+                if let Some(fetch) = fetch
+                    && workspace::run(workspace.cargo().args(*fetch)).is_err()
+                {
+                    return Ok(Some(
+                        "the advisory database cannot be reached, so known vulnerabilities are NOT checked",
+                    ));
+                }
+                workspace::run(workspace.cargo().args(*check))?;
             }
             Self::Verb(_, verb) => verb(workspace)?,
         }
-        Ok(true)
+        Ok(None)
     }
 }
 
@@ -148,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_skipped_step_is_named_in_the_last_line() {
-        assert_eq!(verdict(&[], "9.0"), "ALL PASSED: 8 of 8 steps in 9.0 s");
-        assert_eq!(verdict(&["demo"], "9.0"), "ALL PASSED: 7 of 8 steps in 9.0 s; skipped: demo");
+        assert_eq!(verdict(&[], "9.0"), "ALL PASSED: 10 of 10 steps in 9.0 s");
+        assert_eq!(verdict(&["demo"], "9.0"), "ALL PASSED: 9 of 10 steps in 9.0 s; skipped: demo");
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Package {
     pub(crate) entry: String,
     /// The directories of our own packages that it needs. Those for tests alone are left out.
     pub(crate) needs: Vec<String>,
+    /// What `adapter` says in its `[package.metadata.tapline]`.
+    pub(crate) adapter: Option<String>,
 }
 
 impl Workspace {
@@ -71,8 +73,14 @@ impl Package {
             directory: manifest.trim_end_matches("Cargo.toml").trim_end_matches('/').to_owned(),
             entry: entry.map(|target| relative(&text(&target["src_path"]))).unwrap_or_default(),
             needs,
+            adapter: adapter(package),
         }
     }
+}
+
+/// What `adapter` says in the `[package.metadata.tapline]` of a package.
+pub(crate) fn adapter(package: &Value) -> Option<String> {
+    package["metadata"]["tapline"]["adapter"].as_str().map(str::to_owned)
 }
 
 /// What `cargo metadata` says about the package at `manifest` and the workspace around it.

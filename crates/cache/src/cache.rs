@@ -14,6 +14,7 @@ use crate::error::CacheError;
 use crate::key::{ArtifactKey, Fingerprint};
 use crate::map;
 use crate::memory::{Memory, Statistics};
+use crate::worker::Worker;
 
 /// How many components are kept, unless told otherwise. From the source documents.
 pub const DEFAULT_MAX_ENTRIES: usize = 1000;
@@ -27,11 +28,14 @@ pub struct CacheConfig {
     /// How many components stay in memory, and how many in the directory; the least recently used leaves first. One
     /// that is in use stays alive with its users. Defaults to [`DEFAULT_MAX_ENTRIES`].
     pub max_entries: usize,
+    /// A process in which components are compiled, one for each. Without one, they are compiled in the calling
+    /// thread, and nothing bounds the time and the memory that this takes. Defaults to none.
+    pub worker: Option<Worker>,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { directory: None, max_entries: DEFAULT_MAX_ENTRIES }
+        Self { directory: None, max_entries: DEFAULT_MAX_ENTRIES, worker: None }
     }
 }
 
@@ -86,6 +90,7 @@ pub struct ArtifactCache {
     engine: Engine,
     fingerprint: Fingerprint,
     disk: Result<Disk, DiskState>,
+    worker: Option<Worker>,
     state: Mutex<State>,
 }
 
@@ -117,6 +122,7 @@ impl ArtifactCache {
             engine: engine.clone(),
             fingerprint: Fingerprint::of(engine),
             disk,
+            worker: config.worker,
             state: Mutex::new(State {
                 memory: Memory::new(config.max_entries),
                 flights: HashMap::new(),
@@ -146,14 +152,39 @@ impl ArtifactCache {
         statistics
     }
 
+    /// The compiled component for these bytes, if it is in memory or in a file; it waits for nobody. A file that must
+    /// not be used counts as none.
+    pub fn find(&self, wasm: &[u8]) -> Option<Loaded> {
+        let start = Instant::now();
+        let key = self.key(wasm);
+        let in_memory = {
+            let mut state = self.state();
+            let component = state.memory.get(&key);
+            state.statistics.memory_hits += u64::from(component.is_some());
+            component
+        };
+        let (component, source) = match in_memory {
+            Some(component) => (component, Source::Memory),
+            None => {
+                let component = self.map_from(self.disk.as_ref().ok()?, &key).ok().flatten()?;
+                self.state().memory.insert(key, component.clone());
+                (component, Source::Disk)
+            }
+        };
+        let took = start.elapsed();
+        debug!(component = key.visible_name(), ?source, ?took, "component found");
+        Some(Loaded { component, key, source, took })
+    }
+
     /// The compiled component for these bytes, from memory, from a file or from the compiler.
     ///
-    /// Blocks, when it compiles for up to seconds; from async code, call it through `spawn_blocking`. Nothing bounds
-    /// the time that the compiler takes: whoever accepts components from strangers bounds their size first. A
-    /// failure is not remembered, and the next call tries again.
+    /// Blocks, when it compiles for up to seconds; from async code, call it through `spawn_blocking`. A
+    /// [`Worker`] bounds the time and the memory that the compiler takes; without one, whoever accepts components
+    /// from strangers can bound only their size. A failure is not remembered, and the next call tries again.
     ///
     /// # Errors
-    /// [`CacheError::NotWasm`], [`CacheError::CoreModule`] or [`CacheError::Compile`]. Never because of the disk.
+    /// [`CacheError::NotWasm`], [`CacheError::CoreModule`] or [`CacheError::Compile`]; with a worker also
+    /// [`CacheError::TimedOut`], [`CacheError::OutOfMemory`] or [`CacheError::Worker`]. Never because of the disk.
     pub fn get_or_compile(&self, wasm: &[u8]) -> Result<Loaded, CacheError> {
         let start = Instant::now();
         check_header(wasm)?;
@@ -204,7 +235,7 @@ impl ArtifactCache {
     /// From a file, else from the compiler. Only one thread at a time does this for one key.
     fn load(&self, wasm: &[u8], key: &ArtifactKey) -> Result<(Component, Source), CacheError> {
         let Ok(disk) = &self.disk else {
-            return Ok((self.compile(wasm, key)?, Source::Compiled));
+            return Ok((self.compile(wasm, key)?.0, Source::Compiled));
         };
         // First without the lock, which needs write permission.
         if let Ok(Some(component)) = self.map_from(disk, key) {
@@ -226,9 +257,10 @@ impl ArtifactCache {
                 }
             }
         }
-        let component = self.compile(wasm, key)?;
+        let (component, artifact) = self.compile(wasm, key)?;
         if let Some(lock) = lock {
-            let stored = component.serialize().and_then(|artifact| Ok(lock.store(&artifact)?));
+            let artifact = artifact.map_or_else(|| component.serialize(), Ok);
+            let stored = artifact.and_then(|artifact| Ok(lock.store(&artifact)?));
             if let Err(error) = stored {
                 warn!(component = key.visible_name(), %error, "cannot keep a compiled component on disk");
             }
@@ -246,14 +278,25 @@ impl ArtifactCache {
         Ok(Some(component))
     }
 
-    fn compile(&self, wasm: &[u8], key: &ArtifactKey) -> Result<Component, CacheError> {
+    /// The component, and what it is serialized to where that is known.
+    fn compile(&self, wasm: &[u8], key: &ArtifactKey) -> Result<(Component, Option<Vec<u8>>), CacheError> {
         self.state().statistics.misses += 1;
-        let component = Component::from_binary(&self.engine, wasm).map_err(|error| CacheError::Compile {
-            name: key.visible_name(),
-            source: error.into_boxed_dyn_error().into(),
-        })?;
+        let name = key.visible_name();
+        let compiled = match &self.worker {
+            None => {
+                let component = Component::from_binary(&self.engine, wasm)
+                    .map_err(|error| CacheError::Compile { name, source: error.into_boxed_dyn_error().into() })?;
+                (component, None)
+            }
+            Some(worker) => {
+                let artifact = worker.compile(wasm, &name)?;
+                let component = map::load(&self.engine, &artifact)
+                    .map_err(|error| CacheError::Worker { name, message: format!("{error:#}") })?;
+                (component, Some(artifact.into_bytes()))
+            }
+        };
         self.state().statistics.compilations += 1;
-        Ok(component)
+        Ok(compiled)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum Fault {
 
 /// Why there is no compiled component, or why the disk is not used.
 ///
-/// [`ArtifactCache::get_or_compile`](crate::ArtifactCache::get_or_compile) returns the first three only. The others
+/// [`ArtifactCache::get_or_compile`](crate::ArtifactCache::get_or_compile) returns the first six only. The others
 /// are the reasons in [`DiskState::Unusable`](crate::DiskState::Unusable).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +42,32 @@ pub enum CacheError {
         name: String,
         /// What the engine says.
         source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The worker was killed because it took too long. The fault of the plugin's author, or of the operator who gave it
+    /// too little time.
+    #[error("component {name} was not compiled within {limit:?}")]
+    TimedOut {
+        /// The visible name: SHA-256 and length.
+        name: String,
+        /// The time that the worker had.
+        limit: Duration,
+    },
+    /// The worker ended because it got no more memory, or the system killed it to have more itself. The fault of the
+    /// plugin's author, or of the operator who gave it too little.
+    #[error("compiling component {name} takes more than {limit} bytes of memory")]
+    OutOfMemory {
+        /// The visible name: SHA-256 and length.
+        name: String,
+        /// The bytes that the worker had.
+        limit: u64,
+    },
+    /// The worker did not run as it should. The operator's fault.
+    #[error("the worker that compiles component {name} failed: {message}")]
+    Worker {
+        /// The visible name: SHA-256 and length.
+        name: String,
+        /// What is known about it.
+        message: String,
     },
     /// The directory belongs to somebody else, who could put code into it. The operator's fault.
     #[error("cache directory {} belongs to user {owner} and not to user {expected}", directory.display())]
@@ -84,7 +111,7 @@ impl CacheError {
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Compile { .. } => Fault::Guest,
+            Self::Compile { .. } | Self::TimedOut { .. } | Self::OutOfMemory { .. } => Fault::Guest,
             _ => Fault::Operator,
         }
     }
@@ -94,7 +121,8 @@ impl CacheError {
         match self {
             Self::NotWasm { .. } => Some("give the path of a .wasm file that is a component"),
             Self::CoreModule { .. } => Some("make it a component first: `cargo xtask build-plugins` does so"),
-            Self::Compile { .. } => None,
+            Self::Compile { .. } | Self::TimedOut { .. } | Self::OutOfMemory { .. } => None,
+            Self::Worker { .. } => Some("the program has to be one that calls `run_worker` with these arguments"),
             Self::DirectoryOwner { .. } => Some("name a directory that the host's user owns"),
             Self::DirectoryMode { .. } => Some("take the permission away: chmod go-w"),
             Self::KeyExposed { .. } => Some("delete the cache directory; the next start makes it anew"),

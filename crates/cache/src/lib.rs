@@ -9,6 +9,9 @@
 //! and holds a secret key, and a file that this key did not authenticate is compiled anew. A directory that cannot be
 //! used, or that others can write to, costs speed and nothing else: see [`DiskState`].
 //!
+//! A [`Worker`] compiles in a process of its own, whose time and memory are bounded: a component from a stranger can
+//! keep a compiler busy for hours.
+//!
 //! This crate knows nothing of plugins, taps or limits, and it never runs what it loads. Everything in it blocks; from
 //! async code, call it through `spawn_blocking`. It is written for Unix.
 //!
@@ -31,8 +34,10 @@ mod error;
 mod key;
 mod map;
 mod memory;
+mod worker;
 
 pub use cache::{ArtifactCache, CacheConfig, DEFAULT_MAX_ENTRIES, DiskState, Loaded, Source};
 pub use error::{CacheError, Fault};
 pub use key::{ArtifactKey, WASMTIME_VERSION};
 pub use memory::{EntryInfo, Statistics};
+pub use worker::{Worker, run_worker};

@@ -1,4 +1,4 @@
-//! The one unsafe step: mapping machine code from a file.
+//! The one unsafe step: taking bytes for machine code, from a file or from a worker.
 
 #![expect(unsafe_code, reason = "machine code can be mapped in no other way; the argument is beside the call")]
 
@@ -6,6 +6,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::disk::Verified;
+use crate::worker::Artifact;
 
 /// Maps a file that was verified.
 ///
@@ -28,4 +29,21 @@ pub(crate) fn map(engine: &Engine, file: &Verified) -> wasmtime::Result<Componen
     //
     // There remains our own user, who can overwrite the file in place: it can also attach a debugger to this process.
     unsafe { Component::deserialize_file(engine, file.path()) }
+}
+
+/// Takes what a worker has compiled.
+///
+/// # Errors
+/// What the engine says if the worker's engine was another one.
+pub(crate) fn load(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes must be what `Engine::precompile_component` wrote.
+    //
+    // An `Artifact` exists only for an answer whose authenticator was made with 32 random bytes that one process was
+    // given: the worker that this process started itself. So what answered knows the protocol of `run_worker`,
+    // which authenticates nothing but what `precompile_component` returned. The component that it compiled may be
+    // hostile; the compiler is safe code, as it is in this process.
+    //
+    // There remains that the program named as the worker is a forgery: whoever can choose what this process runs as
+    // our own user needs no forged machine code.
+    unsafe { Component::deserialize(engine, artifact.bytes()) }
 }

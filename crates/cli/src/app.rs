@@ -44,8 +44,8 @@ pub(crate) struct App {
 impl App {
     /// Opens the database, builds the host and loads the plugins.
     pub(crate) async fn start(global: &Global, need: Need) -> Result<Self> {
-        let mut config = Config::read(global, |name| std::env::var(name).ok())?;
-        log_to_stderr(&config.log, global.log_format)?;
+        let mut config = Config::read(global, std::env::vars_os())?;
+        log_to_stderr(&config.log, config.log_format)?;
         let scratch = if need == Need::Nothing { Some(tempfile::tempdir()?) } else { None };
         if let Some(scratch) = &scratch {
             config.database = format!("sqlite:{}", scratch.path().join("empty.db").display());
@@ -55,19 +55,16 @@ impl App {
         // The store has made the file: the capability opens it anew, and only to read.
         let database = Database::connect(&config.database, DatabaseConfig::default()).await?;
         let builder = Host::builder().config(config.host.clone());
-        let host = register(builder).capability(Log).capability(database.clone()).build()?;
+        let builder = register(builder).capability(Log).capability(database.clone());
+        let host = tapline_host_wasi::register(builder).build()?;
         database.record_with(host.metrics().host_call(DATABASE));
         load(&host, std::mem::take(&mut config.plugins)).await?;
         Ok(Self { host, store, config, _scratch: scratch })
     }
 
     pub(crate) fn server(&self) -> Server {
-        let default = ServerConfig::default();
-        let config = ServerConfig {
-            title: self.config.title.clone().unwrap_or(default.title),
-            cron: self.config.cron,
-            ..default
-        };
+        let config =
+            ServerConfig { title: self.config.title.clone(), cron: self.config.cron, ..ServerConfig::default() };
         Server::new(self.host.clone(), self.store.clone(), config)
     }
 }

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// The command that makes this program a worker of its own host.
+pub(crate) const WORKER: &str = "compile-worker";
 
 /// Runs WebAssembly plugins over content.
 #[derive(Debug, Parser)]
@@ -17,24 +21,26 @@ pub(crate) struct Arguments {
 /// What every command takes. A flag is stronger than the environment, and that is stronger than the file.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Global {
-    /// The configuration file; ./tapline.toml if there is one
-    #[arg(long, global = true, value_name = "FILE", env = "TAPLINE_CONFIG")]
+    /// The configuration file; ./tapline.toml if there is one [variable: TAPLINE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The database, for example sqlite:tapline.db
-    #[arg(long, global = true, value_name = "URL", env = "TAPLINE_DATABASE_URL")]
+    /// The database, for example sqlite:tapline.db [variable: TAPLINE_DATABASE_URL]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) database: Option<String>,
-    /// Where to listen, for example 127.0.0.1:8380
-    #[arg(long, global = true, value_name = "ADDRESS", env = "TAPLINE_LISTEN")]
+    /// Where to listen, for example 127.0.0.1:8380 [variable: TAPLINE_LISTEN]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
     /// What to log: off, error, warn, info, debug, trace, or a filter such as info,tapline_host_core=debug
-    #[arg(long, global = true, value_name = "LEVEL", env = "TAPLINE_LOG")]
+    /// [variable: TAPLINE_LOG]
+    #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
-    /// How to log
-    #[arg(long, global = true, value_name = "FORMAT", env = "TAPLINE_LOG_FORMAT", default_value = "human")]
-    pub(crate) log_format: LogFormat,
+    /// How to log [default: human] [variable: TAPLINE_LOG_FORMAT]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum LogFormat {
     /// Lines for people.
     #[default]
@@ -77,6 +83,17 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show every setting that is in force, for the host and for each plugin, and where it comes from
+    ///
+    /// Reads the configuration as every other command does, and neither opens nor loads anything.
+    Config {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compile one plugin for the host that started this process
+    #[command(name = WORKER, hide = true)]
+    Worker,
     /// Show the order of the plugins in a tap, and why
     Explain {
         /// The tap, for example item_view

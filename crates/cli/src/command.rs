@@ -1,5 +1,6 @@
 //! The commands, each in a module of its own.
 
+mod config;
 mod explain;
 mod import;
 mod inspect;
@@ -18,16 +19,16 @@ use crate::{
 
 /// Runs one command and says with which status to end.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
-    if let Command::Inspect { file, json } = &arguments.command {
-        return inspect::run(file, *json);
-    }
+    let need = match &arguments.command {
+        Command::Inspect { file, json } => return inspect::run(file, *json),
+        Command::Config { json } => return config::run(&arguments.global, *json),
+        Command::Worker => return Ok(tapline_host_core::compile_worker()),
+        Command::Serve | Command::Import { .. } => Need::Made,
+        Command::Render { .. } => Need::There,
+        Command::Plugins | Command::Explain { .. } => Need::Nothing,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let code = runtime.block_on(async {
-        let need = match &arguments.command {
-            Command::Serve | Command::Import { .. } => Need::Made,
-            Command::Render { .. } => Need::There,
-            Command::Plugins | Command::Explain { .. } | Command::Inspect { .. } => Need::Nothing,
-        };
         let app = App::start(&arguments.global, need).await?;
         match &arguments.command {
             Command::Serve => serve::run(&app).await,
@@ -35,7 +36,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Render { id } => render::run(&app, id).await,
             Command::Plugins => plugins::run(&app),
             Command::Explain { tap } => explain::run(&app, tap),
-            Command::Inspect { file, json } => inspect::run(file, *json),
+            // These need no host, and have run.
+            Command::Inspect { .. } | Command::Config { .. } | Command::Worker => Ok(ExitCode::SUCCESS),
         }
     });
     // What was cut off must not keep the program alive.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 use wit_component::ComponentEncoder;
 
@@ -24,6 +25,17 @@ pub struct Component {
     pub exports: Vec<String>,
 }
 
+/// What answers the WASI calls of a module.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Adapter {
+    /// Nothing outside: output becomes log lines, the rest is empty or refused. The component imports no WASI.
+    #[default]
+    Sealed,
+    /// The host, through the standard adapter: the component imports those interfaces of WASI 0.2 that the module uses,
+    /// and a host loads it only with the grants for them.
+    Wasi,
+}
+
 /// How to convert.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,6 +45,8 @@ pub struct Options {
     pub keep_names: bool,
     /// Whether code and data that the plugin never runs stay in, and debug information with them. Defaults to false.
     pub keep_everything: bool,
+    /// What answers WASI calls. Defaults to [`Adapter::Sealed`].
+    pub adapter: Adapter,
 }
 
 impl Options {
@@ -47,6 +61,13 @@ impl Options {
     #[must_use]
     pub fn keep_everything(mut self, keep: bool) -> Self {
         self.keep_everything = keep;
+        self
+    }
+
+    /// Sets [`adapter`](Self::adapter).
+    #[must_use]
+    pub fn adapter(mut self, adapter: Adapter) -> Self {
+        self.adapter = adapter;
         self
     }
 }
@@ -67,7 +88,10 @@ pub fn componentize(core_module: &[u8]) -> Result<Component, Error> {
 /// As for [`componentize`].
 pub fn componentize_with(core_module: &[u8], options: Options) -> Result<Component, Error> {
     check_is_module(core_module)?;
-    let adapter = sealed::adapter()?;
+    let adapter = match options.adapter {
+        Adapter::Sealed => Cow::Owned(sealed::adapter()?),
+        Adapter::Wasi => Cow::Borrowed(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER),
+    };
     check_interfaces(core_module, &adapter)?;
     let taps_metadata = sections::taps(core_module).map_err(|source| Error::Malformed { source })?;
 

@@ -32,8 +32,8 @@ pub enum Error {
         /// The name within it.
         name: String,
     },
-    /// The module imports a function of preview 1 that the sealed adapter does not know.
-    #[error("imports the WASI function `{name}`, which the sealed adapter does not have")]
+    /// The module imports a function of preview 1 that the adapter does not know.
+    #[error("imports the WASI function `{name}`, which the adapter does not have")]
     UnknownWasi {
         /// The name of the function.
         name: String,
@@ -66,7 +66,9 @@ impl Error {
             Self::NotWasm => "give the .wasm file that `cargo build --target wasm32-wasip1` wrote",
             Self::AlreadyComponent => "use the file as it is",
             Self::Malformed { .. } => "build the plugin again; the file may have been cut off",
-            Self::NoTap => "does the crate use #[tap], and does its Cargo.toml say crate-type = [\"cdylib\"]?",
+            Self::NoTap => {
+                "does the crate use #[tap], and was it built as a `cdylib`, as `cargo xtask build-plugins` does?"
+            }
             Self::UnknownImport { .. } => {
                 "an `extern` block or a C library of the plugin declares it; link the code into the plugin instead"
             }

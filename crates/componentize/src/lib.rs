@@ -8,6 +8,9 @@
 //! What the plugin never runs is left out, the standard library's panic hook above all: the SDK reports panics itself.
 //! A module linked with `--emit-relocs` becomes smallest, because it says what refers to what.
 //!
+//! A plugin that is to have files, the network or a clock is converted with [`Adapter::Wasi`] instead: the standard
+//! adapter turns the same calls into imports of WASI 0.2, which a host serves to those who are granted them.
+//!
 //! This crate does not compile, run or check a plugin, and it does not decide what a plugin may do: the host does.
 //!
 //! ```
@@ -33,5 +36,5 @@ mod sealed;
 mod sections;
 mod trim;
 
-pub use convert::{Component, Options, componentize, componentize_with};
+pub use convert::{Adapter, Component, Options, componentize, componentize_with};
 pub use error::Error;

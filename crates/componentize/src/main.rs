@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use tapline_componentize::{Error, Options, componentize_with};
+use tapline_componentize::{Adapter, Error, Options, componentize_with};
 
 const HELP: &str = "\
 Turns the core module that cargo builds for wasm32-wasip1 into a sealed component.
 
-Usage: tapline-componentize IN.wasm -o OUT.wasm [--names] [--no-trim]
+Usage: tapline-componentize IN.wasm -o OUT.wasm [--wasi] [--names] [--no-trim]
 
   -o, --output FILE  where the component goes
+      --wasi         leave WASI calls to the host, which asks for grants; without it they are answered inside
       --names        keep names of functions
       --no-trim      keep what the plugin never runs, and with --names debug information
   -h, --help         show this help
@@ -47,6 +48,7 @@ fn parse() -> Result<Option<Args>> {
         match arg {
             Short('h') | Long("help") => return Ok(None),
             Short('o') | Long("output") => output = Some(PathBuf::from(parser.value()?)),
+            Long("wasi") => options = options.adapter(Adapter::Wasi),
             Long("names") => options = options.keep_names(true),
             Long("no-trim") => options = options.keep_everything(true),
             Value(path) if input.is_none() => input = Some(PathBuf::from(path)),
@@ -54,7 +56,7 @@ fn parse() -> Result<Option<Args>> {
         }
     }
     let (Some(input), Some(output)) = (input, output) else {
-        bail!("usage: tapline-componentize IN.wasm -o OUT.wasm [--names] [--no-trim]");
+        bail!("usage: tapline-componentize IN.wasm -o OUT.wasm [--wasi] [--names] [--no-trim]");
     };
     Ok(Some(Args { input, output, options }))
 }

@@ -243,11 +243,23 @@ impl Item {
     pub fn with_changes(&self, changes: Changes) -> Result<Self, ItemError> {
         let mut header = self.header.clone();
         if let Some(title) = changes.title {
+            check_title(&title)?;
             header.title = title;
         }
+        // What stays was checked when this item was made: a save pays for what it changes.
         let kept = self.fields.iter().filter(|field| !changes.removed.contains(&field.name));
-        let all = kept.cloned().chain(changes.set).collect::<Vec<_>>();
-        Self::new(header, all)
+        let mut fields: Vec<Field> = kept.cloned().collect();
+        for field in changes.set {
+            check_field(&field)?;
+            match fields.binary_search_by(|known| known.name.cmp(&field.name)) {
+                Ok(place) => fields[place] = field,
+                Err(place) => fields.insert(place, field),
+            }
+        }
+        if fields.len() > MAX_FIELDS {
+            return Err(ItemError::TooManyFields { count: fields.len() });
+        }
+        Ok(Self { header, fields })
     }
 }
 
@@ -361,5 +373,14 @@ mod tests {
         let item = Item::new(header("a"), []).unwrap();
         let blank = Changes { title: Some("  ".into()), ..Changes::default() };
         assert_eq!(item.with_changes(blank), Err(ItemError::Title { length: 0 }));
+        let set = |field| Changes { set: vec![field], ..Changes::default() };
+        let json = Field { name: "j".into(), value: Value::Json("{".into()) };
+        assert!(matches!(item.with_changes(set(json)), Err(ItemError::Value { .. })));
+        assert!(matches!(item.with_changes(set(field("A", ""))), Err(ItemError::FieldName { .. })));
+        let full = Item::new(header("a"), (0..MAX_FIELDS).map(|number| field(&format!("f{number}"), ""))).unwrap();
+        assert_eq!(
+            full.with_changes(set(field("one_more", ""))),
+            Err(ItemError::TooManyFields { count: MAX_FIELDS + 1 })
+        );
     }
 }

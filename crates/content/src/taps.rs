@@ -78,6 +78,11 @@ fn lend(call: &mut Call, item: &Arc<Item>, writable: bool) -> Result<Resource<Ho
     call.state().table().push(lent).map_err(|error| call.bad_answer(format!("no handle is free: {error}")))
 }
 
+/// Takes back what was lent: an instance that serves another call must not hold what belongs to this one.
+fn take_back(call: &mut Call, lent: Resource<HostItem>) -> Result<HostItem, CallError> {
+    call.state().table().delete(lent).map_err(|error| call.bad_answer(format!("the handle is gone: {error}")))
+}
+
 fn borrowed(handle: &Resource<HostItem>) -> Resource<HostItem> {
     Resource::new_borrow(handle.rep())
 }
@@ -106,7 +111,9 @@ impl Tap for ItemView {
             call.invoke::<_, Answer<RawRender>>((argument,)).await?
         } else {
             let handle = lend(call, item, false)?;
-            call.invoke::<_, Answer<RawRender>>((borrowed(&handle),)).await?
+            let returned = call.invoke::<_, Answer<RawRender>>((borrowed(&handle),)).await?;
+            take_back(call, handle)?;
+            returned
         };
         answer(call, returned)?.check().map_err(|error| call.bad_answer(error.to_string()))
     }
@@ -146,9 +153,9 @@ impl Tap for ItemPresave {
         } else {
             let handle = lend(call, item, true)?;
             let returned = call.invoke::<_, Answer<()>>((borrowed(&handle),)).await?;
+            let lent = take_back(call, handle)?;
             answer(call, returned)?;
-            let lent = call.state().table().delete(handle);
-            lent.map_err(|error| call.bad_answer(format!("the handle is gone: {error}")))?.into_changes()
+            lent.into_changes()
         };
         if changes.is_empty() {
             return Ok(Arc::clone(item));
@@ -202,7 +209,9 @@ macro_rules! notify_tap {
                     call.invoke::<_, Answer<()>>((argument,)).await?
                 } else {
                     let handle = lend(call, item, false)?;
-                    call.invoke::<_, Answer<()>>((borrowed(&handle),)).await?
+                    let returned = call.invoke::<_, Answer<()>>((borrowed(&handle),)).await?;
+                    take_back(call, handle)?;
+                    returned
                 };
                 answer(call, returned)
             }
@@ -262,7 +271,10 @@ impl Tap for ItemUpdate {
         } else {
             let now = lend(call, &updated.item, false)?;
             let before = lend(call, &updated.original, false)?;
-            call.invoke::<_, Answer<()>>((borrowed(&now), borrowed(&before))).await?
+            let returned = call.invoke::<_, Answer<()>>((borrowed(&now), borrowed(&before))).await?;
+            take_back(call, now)?;
+            take_back(call, before)?;
+            returned
         };
         answer(call, returned)
     }
@@ -341,7 +353,9 @@ impl Tap for ItemAccess {
             call.invoke::<_, Answer<Access>>((argument, &question.request)).await?
         } else {
             let handle = lend(call, &question.item, false)?;
-            call.invoke::<_, Answer<Access>>((borrowed(&handle), &question.request)).await?
+            let returned = call.invoke::<_, Answer<Access>>((borrowed(&handle), &question.request)).await?;
+            take_back(call, handle)?;
+            returned
         };
         Ok(match answer(call, returned)? {
             Access::Allow => Ballot::Allow,

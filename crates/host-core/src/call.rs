@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use tapline_limits::PAGE_BYTES;
 use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::{
-    Store, Trap, WasmBacktrace,
+    Store, Trap, UpdateDeadline, WasmBacktrace,
     component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower},
 };
 
 use crate::{
+    breaker::HandlerBreaker,
     diagnostics::MAX_MESSAGE,
     error::{CallError, Fault, HostFault},
     plugin::Plugin,
+    readable::readable,
     runtime::Runtime,
     state::CallState,
     text::{cut, escape},
@@ -28,6 +31,7 @@ pub(crate) struct Handler {
     pub(crate) interface: usize,
     pub(crate) fields: Option<Vec<String>>,
     pub(crate) metrics: tapline_metrics::TapMetrics,
+    pub(crate) breaker: HandlerBreaker,
 }
 
 impl Handler {
@@ -36,10 +40,15 @@ impl Handler {
     }
 }
 
-/// One call of one handler, on an instance whose memory no other call has seen. [`Tap::call`](crate::Tap::call) gets it.
+/// One call of one handler, on an instance whose memory no other call has seen, unless the operator lets the plugin's
+/// instances be [reused](crate::Reuse). [`Tap::call`](crate::Tap::call) gets it.
 pub struct Call {
     store: Store<CallState>,
     instance: Option<Instance>,
+    /// Calls that the instance has served, this one included.
+    uses: u32,
+    /// Whether every entry into the guest has come back as it should.
+    intact: bool,
 }
 
 impl Call {
@@ -48,16 +57,70 @@ impl Call {
         let runtime = &handler.runtime;
         let mut store = Store::new(&runtime.engine, CallState::new(Arc::clone(handler), deadline));
         store.limiter(|state| &mut state.limiter);
-        // Before instantiation: a start function may loop as well.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        // Tokio's own way to yield: the engine's wakes its task at once, and a thread that always has such a task looks at
+        // timers and sockets once in sixty turns. Deadlines would be as late, also those of others.
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+        // For each crossing, not for all of them together.
         store.set_hostcall_fuel(runtime.max_answer_bytes);
         store.set_max_component_handles(runtime.max_handles);
-        if runtime.facts.fuel {
+        let mut call = Self { store, instance: None, uses: 1, intact: true };
+        // Before instantiation: a start function may loop as well.
+        call.refill();
+        call
+    }
+
+    /// Gives what a call uses up.
+    fn refill(&mut self) {
+        self.store.set_epoch_deadline(1);
+        let handler = &self.store.data().handler;
+        if handler.runtime.facts.fuel {
+            let fuel = handler.plugin.limits.fuel_limit();
             // The engine of this runtime was built with fuel, which is the only reason for this to fail.
-            let _ = store.set_fuel(handler.plugin.limits.fuel_limit());
+            let _ = self.store.set_fuel(fuel);
         }
-        Self { store, instance: None }
+    }
+
+    /// Begins a call on an instance that has served others, with everything that a call has of its own.
+    pub(crate) fn begin_use(&mut self, handler: &Arc<Handler>, deadline: Instant) {
+        self.uses += 1;
+        self.store.data_mut().begin_use(handler, deadline);
+        self.refill();
+    }
+
+    /// Ends a call that was answered. Whether the instance may serve another one: its plugin is reused, its uses are not
+    /// used up, it is as a call should leave it, holds nothing of the host, and has not grown so much that the next call
+    /// could fail because of this one.
+    pub(crate) fn end_use(&mut self) -> bool {
+        let plugin = &self.handler().plugin;
+        let Some(reuse) = plugin.reuse else { return false };
+        let enough_memory = plugin.limits.max_memory_bytes() / 2;
+        let intact = self.intact && self.uses < reuse.max_uses;
+        let state = self.store.data_mut();
+        if !intact
+            || !state.table.is_empty()
+            || state.limiter.usage().current_pages.saturating_mul(PAGE_BYTES) > enough_memory
+        {
+            return false;
+        }
+        self.settle();
+        self.store.data_mut().end_use();
+        true
+    }
+
+    /// Writes what the guest left in its output, and records what it used.
+    fn settle(&mut self) {
+        let state = self.store.data_mut();
+        state.finish_output();
+        let plugin = &state.handler.plugin;
+        plugin.metrics().memory_peak(state.limiter.peak_bytes());
+        let refused = state.limiter.refused_growths();
+        if refused > 0 {
+            plugin.metrics().growths_refused(refused);
+        }
+    }
+
+    pub(crate) fn is_of(&self, plugin: &Plugin) -> bool {
+        std::ptr::eq(&*self.handler().plugin, plugin)
     }
 
     fn handler(&self) -> &Handler {
@@ -107,11 +170,19 @@ impl Call {
         P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
+        // Also when this future is dropped in the middle of the call.
+        let intact = std::mem::replace(&mut self.intact, false);
         let result = match self.function::<P, R>() {
             Ok(function) => function.call_async(&mut self.store, params).await,
             Err(error) => Err(error),
         };
-        result.map_err(|error| self.fault(&error, Stage::Call))
+        match result {
+            Ok(answer) => {
+                self.intact = intact;
+                Ok(answer)
+            }
+            Err(error) => Err(self.fault(&error, Stage::Call)),
+        }
     }
 
     fn function<P, R>(&mut self) -> wasmtime::Result<wasmtime::component::TypedFunc<P, R>>
@@ -140,7 +211,7 @@ impl Call {
     /// The error for an answer that breaks the contract.
     #[must_use]
     pub fn bad_answer(&self, reason: impl Into<String>) -> CallError {
-        self.handler().error(Fault::BadAnswer { reason: reason.into() })
+        self.handler().error(Fault::BadAnswer { reason: readable(&reason.into()) })
     }
 
     /// The error for a tap that returned one.
@@ -170,9 +241,9 @@ impl Call {
             Fault::OutOfMemory(refusal)
         } else {
             match stage {
-                Stage::Instantiate => Fault::Engine { message: format!("{error:#}") },
+                Stage::Instantiate => Fault::Engine { message: readable(&format!("{error:#}")) },
                 // Neither a trap nor a host function: lifting the answer failed.
-                Stage::Call => Fault::BadAnswer { reason: format!("{error:#}") },
+                Stage::Call => Fault::BadAnswer { reason: readable(&format!("{error:#}")) },
             }
         };
         self.handler().error(fault)
@@ -183,14 +254,7 @@ impl Call {
 /// recorded.
 impl Drop for Call {
     fn drop(&mut self) {
-        let state = self.store.data_mut();
-        let plugin = &state.handler.plugin;
-        state.output.finish(plugin.name(), &state.handler.tap);
-        plugin.metrics().memory_peak(state.limiter.peak_bytes());
-        let refused = state.limiter.refused_growths();
-        if refused > 0 {
-            plugin.metrics().growths_refused(refused);
-        }
+        self.settle();
     }
 }
 

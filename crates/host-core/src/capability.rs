@@ -30,8 +30,21 @@ pub trait Capability: Send + Sync + 'static {
         "true"
     }
 
+    /// Whether a plugin with this grant sees what belongs to users: rows, files, requests. Such a plugin is not
+    /// [reused](crate::Reuse), because a call would find what an earlier one has seen, unless the operator insists.
+    /// Defaults to yes. A capability that answers no hands out nothing that differs from call to call.
+    fn carries_user_data(&self) -> bool {
+        true
+    }
+
     /// The WIT interfaces that it offers, with versions, for example `tapline:host/database@0.1.0`.
     fn interfaces(&self) -> &'static [&'static str];
+
+    /// Whether one of its interfaces is what a plugin asks for: the same, or a version of it that may only have added
+    /// something since. A function that is missing all the same makes the load fail.
+    fn offers(&self, interface: &str) -> bool {
+        self.interfaces().iter().any(|offered| serves(offered, interface))
+    }
 
     /// Adds the functions of all its interfaces.
     ///
@@ -50,6 +63,51 @@ pub trait Capability: Send + Sync + 'static {
         match value {
             GrantValue::Bool(true) => Ok(Arc::new(())),
             _ => Err(format!("it takes `true`, not {value}")),
+        }
+    }
+}
+
+/// Whether an interface that a host offers is the one that a plugin asks for. As the linker sees it, a version fits those
+/// that may only add to it: with `0.2.12` come `0.2.0` and its like.
+fn serves(offered: &str, wanted: &str) -> bool {
+    fn family(interface: &str) -> (&str, Option<&str>) {
+        let Some((name, version)) = interface.split_once('@') else { return (interface, None) };
+        if version.contains(['-', '+']) {
+            return (name, Some(version));
+        }
+        let mut parts = version.splitn(3, '.');
+        let length = match (parts.next(), parts.next()) {
+            (Some("0"), Some("0")) | (_, None) => version.len(),
+            (Some("0"), Some(minor)) => 2 + minor.len(),
+            (Some(major), _) => major.len(),
+            (None, _) => 0,
+        };
+        (name, version.get(..length))
+    }
+    offered == wanted || (family(offered) == family(wanted) && family(offered).1.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serves;
+
+    #[test]
+    fn versions_that_may_only_add_serve_each_other() {
+        for (offered, wanted, expected) in [
+            ("wasi:io/poll@0.2.12", "wasi:io/poll@0.2.12", true),
+            ("wasi:io/poll@0.2.12", "wasi:io/poll@0.2.0", true),
+            ("wasi:io/poll@0.2.12", "wasi:io/poll@0.3.0", false),
+            ("wasi:io/poll@0.2.12", "wasi:io/poll@0.20.0", false),
+            ("wasi:io/poll@0.2.12", "wasi:io/streams@0.2.12", false),
+            ("a:b/c@1.2.0", "a:b/c@1.0.0", true),
+            ("a:b/c@1.2.0", "a:b/c@2.0.0", false),
+            ("a:b/c@1.2.0", "a:b/c@10.2.0", false),
+            ("a:b/c@0.0.1", "a:b/c@0.0.2", false),
+            ("a:b/c@0.2.0-rc", "a:b/c@0.2.0", false),
+            ("a:b/c@0.2.0", "a:b/c", false),
+            ("a:b/c", "a:b/c", true),
+        ] {
+            assert_eq!(serves(offered, wanted), expected, "{offered} {wanted}");
         }
     }
 }

@@ -2,26 +2,31 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tapline_limits::Limits;
+use tapline_tap_dispatch::BreakerSettings;
 
-use crate::error::HostError;
+use crate::{compile::Compilation, error::HostError};
 
 /// Instances that may be alive at the same time.
 pub const DEFAULT_POOL_SIZE: u32 = 100;
+/// Instances made when a plugin is loaded: the one with which the host sees that it starts.
+pub const DEFAULT_INITIAL_POOL_SIZE: u32 = 1;
 /// Compiled plugins kept in memory.
 pub const DEFAULT_CACHE_SIZE: usize = 1000;
 /// Calls that may wait for an instance. One more is refused at once.
 pub const DEFAULT_MAX_WAITING: usize = 10_000;
 /// How long a call may wait for an instance.
 pub const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(5);
+/// The share of the pool that one plugin may have, in percent: most of it, and never all.
+pub const DEFAULT_PLUGIN_SHARE_PERCENT: u32 = 75;
 /// Bytes that cross from a guest to the host at once: one answer, or the arguments of one host call.
 pub const DEFAULT_MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Handles that one call may hold.
 pub const DEFAULT_MAX_HANDLES: usize = 1000;
 
 /// How hard the compiler tries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Optimisation {
     /// Compile fast.
@@ -39,10 +44,21 @@ pub struct HostConfig {
     /// Instances that may be alive at the same time. The address space for all of them is reserved at start: 4 GiB
     /// each, of which only touched pages cost memory. Defaults to [`DEFAULT_POOL_SIZE`].
     pub pool_size: u32,
+    /// Instances that are made, all at once, when a plugin is loaded, and dropped again: as many slots of the pool then
+    /// have the plugin's memory ready. Slots that are taken are left out, and those beyond the plugin's share. Defaults to [`DEFAULT_INITIAL_POOL_SIZE`].
+    pub initial_pool_size: u32,
     /// Calls that may wait for an instance; one more gets `Overloaded` at once. Defaults to [`DEFAULT_MAX_WAITING`].
     pub max_waiting: usize,
     /// How long a call may wait for an instance before it gets `Overloaded`. Defaults to [`DEFAULT_MAX_WAIT`].
     pub max_wait: Duration,
+    /// The share of `pool_size` that the calls of one plugin may have at the same time, in percent, rounded up and at least
+    /// one; and the share of `max_waiting` that may wait. However slow a plugin is, the rest is for the others; a plugin's
+    /// own [`max_concurrent_calls`](crate::PluginSpec::max_concurrent_calls) replaces the share of the pool. It stops one
+    /// plugin, not several that are slow together. Defaults to [`DEFAULT_PLUGIN_SHARE_PERCENT`].
+    pub plugin_share_percent: u32,
+    /// When a handler that fails again and again is no longer called, and for how long. Each handler has a circuit breaker
+    /// of its own; a plugin's own settings replace these. Defaults to [`BreakerSettings::default`].
+    pub breaker: BreakerSettings,
     /// What any call may use. A plugin's own limits can lower this, never raise it. Defaults to
     /// [`Limits::default`].
     pub limits: Limits,
@@ -59,6 +75,16 @@ pub struct HostConfig {
     pub cache_directory: Option<PathBuf>,
     /// Whether calls are counted and timed. Defaults to yes.
     pub enable_metrics: bool,
+    /// Whether a plugin may ask for one instance that serves several of its calls. Defaults to yes; it is each plugin's
+    /// own setting that asks.
+    pub enable_reuse: bool,
+    /// A load that takes longer is warned about, with the time of each of its stages. Defaults to none: nothing is
+    /// warned about.
+    pub cold_start_target: Option<Duration>,
+    /// Whether plugins may use vector instructions. One that does is refused where they may not. Defaults to yes.
+    pub enable_simd: bool,
+    /// What compiling a plugin may cost.
+    pub compilation: Compilation,
     /// How hard the compiler tries. Defaults to speed.
     pub optimisation: Optimisation,
     /// Whether one plugin is compiled on all cores. Defaults to yes.
@@ -72,7 +98,7 @@ pub struct HostConfig {
 ///
 /// It makes a call several times cheaper. It is unsafe where a page can be swapped out: the engine does not see that
 /// such a page was dirty, and the next tenant could read it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PagemapScan {
     /// Only where no page can be swapped out, and the kernel knows how. See
@@ -87,14 +113,21 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             pool_size: DEFAULT_POOL_SIZE,
+            initial_pool_size: DEFAULT_INITIAL_POOL_SIZE,
             max_waiting: DEFAULT_MAX_WAITING,
             max_wait: DEFAULT_MAX_WAIT,
+            plugin_share_percent: DEFAULT_PLUGIN_SHARE_PERCENT,
+            breaker: BreakerSettings::default(),
             limits: Limits::default(),
             max_answer_bytes: DEFAULT_MAX_ANSWER_BYTES,
             max_handles: DEFAULT_MAX_HANDLES,
             cache_size: DEFAULT_CACHE_SIZE,
             cache_directory: None,
             enable_metrics: true,
+            enable_reuse: true,
+            cold_start_target: None,
+            enable_simd: true,
+            compilation: Compilation::default(),
             optimisation: Optimisation::default(),
             parallel_compilation: true,
             pagemap_scan: PagemapScan::default(),
@@ -103,6 +136,12 @@ impl Default for HostConfig {
 }
 
 impl HostConfig {
+    /// One plugin's share of so many slots or places.
+    pub(crate) fn share_of(&self, whole: usize) -> usize {
+        let hundredths = whole.saturating_mul(self.plugin_share_percent as usize);
+        hundredths.div_ceil(100).min(whole)
+    }
+
     /// Refuses settings that cannot work.
     pub(crate) fn check(&self) -> Result<(), HostError> {
         let refuse = |setting, message: &str| Err(HostError::Setting { setting, message: message.to_owned() });
@@ -111,6 +150,19 @@ impl HostConfig {
         }
         if self.pool_size > 20_000 {
             return refuse("pool_size", "more than 20 000 instances do not fit into the address space");
+        }
+        if self.initial_pool_size > self.pool_size {
+            return refuse("initial_pool_size", "it is more than `pool_size`");
+        }
+        let compilation = &self.compilation;
+        if compilation.max_concurrent == 0 || compilation.timeout.is_zero() {
+            return refuse("compilation", "without a place and time for a compilation no plugin can be loaded");
+        }
+        if !(1..=100).contains(&self.plugin_share_percent) {
+            return refuse("plugin_share_percent", "a share is 1 to 100 percent");
+        }
+        if let Err(error) = self.breaker.check() {
+            return refuse("breaker", &error.to_string());
         }
         if self.cache_size == 0 {
             return refuse("cache_size", "a plugin that is loaded needs a place in the cache");

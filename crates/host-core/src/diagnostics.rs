@@ -1,5 +1,7 @@
 //! The interface that every plugin has: panics and standard output.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tapline_tap_dispatch::{PluginName, TapName};
 use wasmtime::{
     StoreContextMut,
@@ -7,6 +9,7 @@ use wasmtime::{
 };
 
 use crate::{
+    call::Handler,
     capability::Capability,
     error::GuestPanic,
     state::CallState,
@@ -61,20 +64,62 @@ fn panicked(
 }
 
 fn output(mut store: StoreContextMut<'_, CallState>, (descriptor, bytes): (u32, WasmList<u8>)) -> wasmtime::Result<()> {
-    let room = MAX_OUTPUT - store.data().output.taken;
+    let output = store.data_mut().output();
     let length = bytes.len();
     // Only what is kept is copied: a guest that writes without end costs the host no memory.
-    let kept: Vec<u8> = bytes.as_le_slice(&store)[..length.min(room)].to_vec();
-    let state = store.data_mut();
-    let (plugin, tap) = (state.plugin().clone(), state.tap().clone());
-    let lost = state.output.take(descriptor, &kept, |line| write_line(&plugin, &tap, descriptor, line));
-    let dropped = length - kept.len() + lost;
-    state.metrics().output_dropped(dropped as u64);
-    if dropped > 0 && !state.output.said_full {
-        state.output.said_full = true;
-        tracing::warn!(target: "tapline::guest", %plugin, %tap, bytes = MAX_OUTPUT, lines = MAX_LINES, "output is full, the rest is dropped");
-    }
+    let kept = bytes.as_le_slice(&store)[..length.min(output.room())].to_vec();
+    output.write(descriptor, &kept, length);
     Ok(())
+}
+
+/// Where the standard output and standard error of one call go: each line becomes an event of the target
+/// `tapline::guest` with the host's names for plugin and tap. [`CallState::output`] gives it.
+///
+/// Both streams of a call together have room for 64 KiB and 1000 lines; the rest is dropped and counted. Writing never
+/// waits and never fails.
+#[derive(Clone)]
+pub struct GuestOutput {
+    pub(crate) handler: Arc<Handler>,
+    pub(crate) output: SharedOutput,
+}
+
+pub(crate) type SharedOutput = Arc<Mutex<Output>>;
+
+impl GuestOutput {
+    /// Takes what the guest wrote to its standard output.
+    pub fn stdout(&self, bytes: &[u8]) {
+        self.write(1, &bytes[..bytes.len().min(self.room())], bytes.len());
+    }
+
+    /// Takes what the guest wrote to its standard error.
+    pub fn stderr(&self, bytes: &[u8]) {
+        self.write(2, &bytes[..bytes.len().min(self.room())], bytes.len());
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn room(&self) -> usize {
+        MAX_OUTPUT - self.output().taken
+    }
+
+    /// Takes the first bytes of a piece of `length` bytes: no more than there is room for.
+    fn write(&self, descriptor: u32, kept: &[u8], length: usize) {
+        let (plugin, tap) = (self.handler.plugin.name(), &self.handler.tap);
+        let mut output = self.output();
+        let lost = output.take(descriptor, kept, |line| write_line(plugin, tap, descriptor, line));
+        let dropped = length - kept.len() + lost;
+        self.handler.plugin.metrics().output_dropped(dropped as u64);
+        if dropped > 0 && !std::mem::replace(&mut output.said_full, true) {
+            tracing::warn!(target: "tapline::guest", %plugin, %tap, bytes = MAX_OUTPUT, lines = MAX_LINES, "output is full, the rest is dropped");
+        }
+    }
+
+    /// Writes what has no line end yet, when the call is over.
+    pub(crate) fn finish(&self) {
+        self.output().finish(self.handler.plugin.name(), &self.handler.tap);
+    }
 }
 
 fn write_line(plugin: &PluginName, tap: &TapName, descriptor: u32, line: &[u8]) {
@@ -127,7 +172,7 @@ impl Output {
     }
 
     /// Writes what has no line end yet, when the call is over.
-    pub(crate) fn finish(&mut self, plugin: &PluginName, tap: &TapName) {
+    fn finish(&mut self, plugin: &PluginName, tap: &TapName) {
         for (index, partial) in self.partial.iter_mut().enumerate() {
             if !partial.is_empty() {
                 write_line(plugin, tap, if index == 1 { 2 } else { 1 }, partial);

@@ -11,12 +11,16 @@ use std::{
 
 use futures_util::FutureExt;
 use tapline_metrics::Outcome;
-use tapline_tap_dispatch::{Altered, Ballot, Collected, PluginName, Policy, Verdict};
-use tokio::time::{Instant, error::Elapsed, timeout_at};
+use tapline_tap_dispatch::{Altered, Ballot, Collected, Pass, PluginName, Policy, Verdict};
+use tokio::{
+    task::coop::{Unconstrained, unconstrained},
+    time::{Instant, Sleep, sleep_until},
+};
 
 use crate::{
     call::{Call, Handler},
     error::{CallError, Fault},
+    nesting::{Enclosing, MAX_NESTED_CALLS},
     tap::{Tap, on_failure},
 };
 
@@ -68,9 +72,13 @@ impl<T: Tap> Fold<T> for Collect {
     type Outcome = Contributions<T::Answer>;
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Self::Outcome, CallError> {
-        let Collected { answers, failures } =
-            tapline_tap_dispatch::collect(&handlers.list, on_failure::<T>(), |handler| run::<T>(handler, input))
-                .await?;
+        let Collected { answers, failures } = tapline_tap_dispatch::collect(
+            &handlers.list,
+            on_failure::<T>(),
+            || T::default_answer(input),
+            |handler| run::<T>(handler, input),
+        )
+        .await?;
         Ok(Contributions {
             answers: answers.into_iter().map(|(index, answer)| (handlers.name(index), answer)).collect(),
             failures: failures.into_iter().map(|(_, error)| error).collect(),
@@ -147,14 +155,19 @@ where
     type Outcome = Change<T::Input>;
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Self::Outcome, CallError> {
-        let Altered { state, failures } =
-            tapline_tap_dispatch::alter(&handlers.list, input, on_failure::<T>(), |handler, state| async move {
+        let Altered { state, failures } = tapline_tap_dispatch::alter(
+            &handlers.list,
+            input,
+            on_failure::<T>(),
+            T::default_answer,
+            |handler, state| async move {
                 match run::<T>(handler, &state).await {
                     Ok(altered) => Ok(altered),
                     Err(error) => Err((state, error)),
                 }
-            })
-            .await?;
+            },
+        )
+        .await?;
         Ok(Change { state, failures: failures.into_iter().map(|(_, error)| error).collect() })
     }
 }
@@ -169,59 +182,111 @@ impl<T: Tap<Answer = Option<A>>, A: Send + 'static> Fold<T> for First {
     type Outcome = Option<(PluginName, A)>;
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Self::Outcome, CallError> {
-        let found =
-            tapline_tap_dispatch::first(&handlers.list, on_failure::<T>(), |handler| run::<T>(handler, input)).await?;
+        let found = tapline_tap_dispatch::first(
+            &handlers.list,
+            on_failure::<T>(),
+            || T::default_answer(input).flatten(),
+            |handler| run::<T>(handler, input),
+        )
+        .await?;
         Ok(found.answer.map(|(index, answer)| (handlers.name(index), answer)))
     }
 }
 
-/// Runs one handler on a fresh instance, under one deadline, and records what became of it.
+/// Runs one handler, on a fresh instance unless its plugin is reused, under one deadline, and records what became of it.
 async fn run<T: Tap>(handler: &Arc<Handler>, input: &T::Input) -> Result<T::Answer, CallError> {
     let mut record = Record::new(handler);
-    let permit = match handler.runtime.slots.try_take() {
-        Some(permit) => permit,
-        None => match handler.runtime.slots.take().await {
-            Ok(permit) => {
+    let around = Enclosing::current();
+    if around.is_some_and(Enclosing::is_deepest) {
+        return Err(record.failed(handler.error(Fault::TooDeep { limit: MAX_NESTED_CALLS })));
+    }
+    match handler.breaker.admit() {
+        Ok(pass) => record.pass = Some(pass),
+        Err(open) => return Err(record.failed(handler.error(open))),
+    }
+    let slots = &handler.runtime.slots;
+    let mut slot = match slots.try_take(&handler.plugin) {
+        Some(slot) => slot,
+        None if around.is_some() => match slots.take_now(&handler.plugin) {
+            Ok(slot) => slot,
+            Err(fault) => return Err(record.failed(handler.error(fault))),
+        },
+        None => match slots.take(&handler.plugin).await {
+            Ok(slot) => {
                 // The deadline is for the call; the queue has its own.
                 record.started = Instant::now();
-                permit
+                slot
             }
             Err(fault) => return Err(record.failed(handler.error(fault))),
         },
     };
     let limit = handler.plugin.limits.max_execution_time();
     let deadline = record.started + limit;
-    let mut call = Call::new(handler, deadline);
+    // A call ends with the one around it, which drops it. That is not held against this plugin: it had no time of its own.
+    let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
+    let (mut call, is_fresh) = match slot.used() {
+        None => (Call::new(handler, ends), true),
+        Some(mut call) => {
+            call.begin_use(handler, ends);
+            handler.plugin.metrics().instance_reused();
+            (call, false)
+        }
+    };
     let instantiated = &mut record.instantiated;
     let calling = AssertUnwindSafe(async {
-        call.instantiate(handler).await?;
-        *instantiated = Some(Instant::now());
+        if is_fresh {
+            call.instantiate(handler).await?;
+            *instantiated = Some(Instant::now());
+        }
         T::call(&mut call, input).await
     });
     // A host function that panics costs this call and no other: what it touched is the store, which is dropped below.
-    let ended = within(deadline, calling.catch_unwind()).await;
+    let ended =
+        within((ends == deadline).then_some(deadline), Enclosing::run(around, ends, calling.catch_unwind())).await;
     record.answered = Some(Instant::now());
-    // Also after a trap or a timeout: a store that a call has used is never used again.
-    drop(call);
-    drop(permit);
+    if matches!(ended, Some(Ok(Ok(_)))) && call.end_use() {
+        slot.keep(&handler.plugin, call);
+    } else {
+        // After a trap or a timeout always: such a store is never used again.
+        drop(call);
+        record.dropped = Some(Instant::now());
+        drop(slot);
+    }
     match ended {
-        Ok(Ok(Ok(answer))) => {
-            record.finish(Outcome::Ok);
+        Some(Ok(Ok(answer))) => {
+            record.finish(Outcome::Ok, None);
             Ok(answer)
         }
-        Ok(Ok(Err(error))) => Err(record.failed(error)),
-        Ok(Err(panic)) => Err(record.failed(handler.error(Fault::HostPanicked { message: panic_message(&*panic) }))),
-        Err(_elapsed) => Err(record.failed(handler.error(Fault::TimedOut { limit }))),
+        Some(Ok(Err(error))) => Err(record.failed(error)),
+        Some(Err(panic)) => Err(record.failed(handler.error(Fault::HostPanicked { message: panic_message(&*panic) }))),
+        None => Err(record.failed(handler.error(Fault::TimedOut { limit }))),
     }
 }
 
+/// Runs a call until `deadline`; without one the call around it ends first, and drops it. `None`: the time was up.
+///
 /// Most calls end the first time they are polled. Those never need a timer, which would cost them a few percent.
-async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
-        Poll::Ready(output) => Ok(output),
-        Poll::Pending => timeout_at(deadline, future).await,
-    }
+    let mut timer = pin!(None::<Unconstrained<Sleep>>);
+    poll_fn(|context| {
+        // First: when the time is up, a guest does not get another turn.
+        if let Some(timer) = timer.as_mut().as_pin_mut()
+            && timer.poll(context).is_ready()
+        {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        if let (None, Some(deadline)) = (timer.as_ref().get_ref(), deadline) {
+            // Host functions, also those of other calls in the same task, may use up what it may do in a turn.
+            timer.set(Some(unconstrained(sleep_until(deadline))));
+            return timer.as_mut().as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(context).map(|()| None));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -235,36 +300,55 @@ struct Record<'a> {
     started: Instant,
     instantiated: Option<Instant>,
     answered: Option<Instant>,
+    dropped: Option<Instant>,
     outcome: Outcome,
+    /// Leave to call. The circuit breaker has to hear how the call ended.
+    pass: Option<Pass>,
 }
 
 impl<'a> Record<'a> {
     fn new(handler: &'a Handler) -> Self {
-        Self { handler, started: Instant::now(), instantiated: None, answered: None, outcome: Outcome::Cancelled }
+        Self {
+            handler,
+            started: Instant::now(),
+            instantiated: None,
+            answered: None,
+            dropped: None,
+            outcome: Outcome::Cancelled,
+            pass: None,
+        }
     }
 
-    fn finish(mut self, outcome: Outcome) {
+    fn finish(mut self, outcome: Outcome, fault: Option<&Fault>) {
         self.outcome = outcome;
+        if let Some(pass) = self.pass.take() {
+            self.handler.breaker.ended(pass, fault, self.handler);
+        }
     }
 
     fn failed(self, error: CallError) -> CallError {
-        tracing::warn!(plugin = %error.plugin, tap = %error.tap, party = ?error.fault.party(), "{}", error.fault);
-        self.finish(error.fault.outcome());
+        // One line says that a breaker opened. One for each call that it refuses would fill the log.
+        if !matches!(error.fault, Fault::BreakerOpen { .. }) {
+            tracing::warn!(plugin = %error.plugin, tap = %error.tap, party = ?error.fault.party(), "{}", error.fault);
+        }
+        self.finish(error.fault.outcome(), Some(&error.fault));
         error
     }
 }
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let answered = self.answered.unwrap_or(now);
+        if let Some(pass) = self.pass.take() {
+            self.handler.breaker.abandoned(pass);
+        }
+        let answered = self.answered.unwrap_or_else(Instant::now);
         self.handler.metrics.record(self.outcome, answered - self.started);
         let plugin = self.handler.plugin.metrics();
         if let Some(instantiated) = self.instantiated {
             plugin.instantiated(instantiated - self.started);
         }
-        if self.answered.is_some() {
-            plugin.torn_down(now - answered);
+        if let Some(dropped) = self.dropped {
+            plugin.torn_down(dropped - answered);
         }
     }
 }

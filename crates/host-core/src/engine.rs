@@ -2,6 +2,7 @@
 
 use std::{thread, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     WasmBacktraceDetails,
@@ -77,6 +78,8 @@ pub fn engine_config(config: &HostConfig, fuel: bool, pagemap_scan: bool) -> Res
         .max_core_instances_per_component(config.limits.max_instances())
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)
+        // The engine's own default is one: a module could not have what its component may.
+        .max_tables_per_module(TABLES_PER_COMPONENT)
         .max_memory_size(usize::try_from(config.limits.max_memory_bytes()).unwrap_or(usize::MAX))
         .table_elements(config.limits.max_table_elements() as usize)
         .max_unused_warm_slots(slots)
@@ -85,20 +88,45 @@ pub fn engine_config(config: &HostConfig, fuel: bool, pagemap_scan: bool) -> Res
         .pagemap_scan(if pagemap_scan { Enabled::Yes } else { Enabled::No });
 
     let stack = usize::try_from(config.limits.max_stack_size_bytes()).unwrap_or(usize::MAX);
-    let mut engine = Config::new();
+    let mut engine = code_config(CodeSettings::new(config, fuel));
     engine
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .cranelift_opt_level(match config.optimisation {
+        .max_wasm_stack(stack)
+        .async_stack_size(stack.saturating_add(HOST_STACK));
+    Ok(engine)
+}
+
+/// What decides which code is made of a plugin. Whoever compiles for a host, a worker for example, needs the same.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct CodeSettings {
+    optimisation: Optimisation,
+    parallel_compilation: bool,
+    enable_simd: bool,
+    fuel: bool,
+}
+
+impl CodeSettings {
+    pub(crate) fn new(config: &HostConfig, fuel: bool) -> Self {
+        let HostConfig { optimisation, parallel_compilation, enable_simd, .. } = *config;
+        Self { optimisation, parallel_compilation, enable_simd, fuel }
+    }
+}
+
+/// The settings that decide which code is made.
+pub(crate) fn code_config(settings: CodeSettings) -> Config {
+    let mut engine = Config::new();
+    engine
+        .cranelift_opt_level(match settings.optimisation {
             Optimisation::None => OptLevel::None,
             Optimisation::Speed => OptLevel::Speed,
             Optimisation::SpeedAndSize => OptLevel::SpeedAndSize,
         })
-        .parallel_compilation(config.parallel_compilation)
+        .parallel_compilation(settings.parallel_compilation)
         .epoch_interruption(true)
-        .consume_fuel(fuel)
-        .max_wasm_stack(stack)
-        .async_stack_size(stack.saturating_add(HOST_STACK))
+        .consume_fuel(settings.fuel)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_simd(settings.enable_simd)
+        .wasm_relaxed_simd(settings.enable_simd)
         // A plugin needs none of these; each one that is off is machinery that no guest can reach.
         .gc_support(false)
         .wasm_gc(false)
@@ -109,7 +137,7 @@ pub fn engine_config(config: &HostConfig, fuel: bool, pagemap_scan: bool) -> Res
         .wasm_multi_memory(false)
         // Fibers alone serve async host functions; the concurrency machinery would triple the price of a call.
         .concurrency_support(false);
-    Ok(engine)
+    engine
 }
 
 /// One thread advances the epoch, and ends with the engine.

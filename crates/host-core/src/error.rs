@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use crate::functions::FunctionPattern;
 use tapline_tap_dispatch::{OrderError, PluginName, TapName};
 
 /// Who has to act on an error.
@@ -82,6 +83,16 @@ pub enum LoadError {
         grant: &'static str,
         /// A value that the grant takes, as TOML.
         example: &'static str,
+    },
+    /// The component wants a function that the operator's patterns do not let it have.
+    #[error("plugin `{plugin}`: disallowed import: {function} {}", why_disallowed(denied_by.as_ref()))]
+    Disallowed {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The function's full name, as in [`Manifest::imported_functions`](crate::Manifest::imported_functions).
+        function: String,
+        /// The pattern that denies it. None: there is a list of allowed functions, and it is not on it.
+        denied_by: Option<FunctionPattern>,
     },
     /// The configuration grants something that no capability of this host is called.
     #[error("plugin `{plugin}`: no capability is called `{grant}`; this host has {}", list(known))]
@@ -167,6 +178,42 @@ pub enum LoadError {
         /// What the compiler says.
         source: tapline_cache::CacheError,
     },
+    /// Compiling the plugin takes longer than it may.
+    #[error("plugin `{plugin}` was not compiled within {limit:?}")]
+    CompileTimedOut {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// Compiling the plugin takes more memory than the worker may have.
+    #[error("compiling plugin `{plugin}` takes more than {limit} bytes of memory")]
+    CompileOutOfMemory {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The bytes that the worker had.
+        limit: u64,
+    },
+    /// As many plugins as may be compiled at once were being compiled, and none was done in time.
+    #[error("plugin `{plugin}` is not compiled: {running} others were, and none was done within {waited:?}")]
+    CompilersBusy {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// How many may be compiled at once.
+        running: usize,
+        /// How long this one waited.
+        waited: Duration,
+    },
+    /// The plugin uses instructions that are switched off for this host.
+    #[error("plugin `{plugin}` uses {feature}, which is switched off")]
+    FeatureOff {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// What it uses, for example `SIMD`.
+        feature: &'static str,
+        /// The setting that switches it off.
+        setting: &'static str,
+    },
     /// The plugin failed when the host made its first instance.
     #[error("plugin `{plugin}` cannot be instantiated")]
     Probe {
@@ -190,6 +237,32 @@ pub enum LoadError {
         /// What the plugin's configuration says.
         wished: u64,
     },
+    /// A setting of the plugin is impossible.
+    #[error("plugin `{plugin}`: the setting `{setting}` is refused: {message}")]
+    Setting {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// Which, as it is called in a configuration file.
+        setting: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// The plugin is to be reused, and this host reuses none.
+    #[error("plugin `{plugin}`: its instances are to be reused, which is switched off")]
+    ReuseOff {
+        /// The plugin's name.
+        plugin: PluginName,
+    },
+    /// The plugin is to be reused, and what it is granted would let one call see what another saw of users.
+    #[error(
+        "plugin `{plugin}`: its instances are to be reused, and the grant `{grant}` shows it what belongs to users"
+    )]
+    ReuseWithUserData {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The grant.
+        grant: &'static str,
+    },
     /// The plugin's limits contradict themselves.
     #[error("plugin `{plugin}`: its limits are refused")]
     Limits {
@@ -210,6 +283,7 @@ impl LoadError {
             | Self::Metadata { .. }
             | Self::Signature { .. }
             | Self::Probe { .. } => Party::Guest,
+            Self::Compile { source, .. } if source.fault() == tapline_cache::Fault::Guest => Party::Guest,
             _ => Party::Operator,
         }
     }
@@ -235,12 +309,45 @@ impl LoadError {
                     "if you trust the plugin with it, add to tapline.toml: [plugins.{plugin}.grants] {grant} = {example}"
                 )
             }
+            Self::Disallowed { plugin, function, denied_by: None } => {
+                format!(
+                    "if you trust the plugin with it, add \"{function}\" to `allow_functions` under [plugins.{plugin}]"
+                )
+            }
+            Self::Disallowed { plugin, .. } => {
+                format!("change `deny_functions` under [plugins.{plugin}], or run it without the plugin")
+            }
             Self::HostWide { setting, .. } => {
                 format!("take `{setting}` out of the plugin's limits, or set it under [host.limits]")
             }
             Self::Duplicate { .. } => "give one of them another name in tapline.toml".to_owned(),
-            Self::TooLarge { what: "tables" | "memories", .. } => {
+            Self::ReuseOff { plugin } => {
+                format!("take [plugins.{plugin}.reuse] out of tapline.toml, or set `enable_reuse` under [host]")
+            }
+            Self::ReuseWithUserData { plugin, .. } => format!(
+                "take [plugins.{plugin}.reuse] out of tapline.toml; `with_user_data = true` in it accepts that one call may \
+                 see what another saw"
+            ),
+            Self::TooLarge { what: "tables" | "memories" | "nested components", .. } => {
                 "build the plugin as one module: a slot of the pool has room for no more".to_owned()
+            }
+            Self::CompileTimedOut { .. } => {
+                "raise `timeout_ms` under [host.compilation], if you trust the plugin with that much; a build with \
+                 optimisation is smaller"
+                    .to_owned()
+            }
+            Self::CompileOutOfMemory { .. } => {
+                "raise `max_memory_bytes` under [host.compilation], if you trust the plugin with that much".to_owned()
+            }
+            Self::CompilersBusy { .. } => {
+                "load it again later, or compile in workers, which end in time: `worker` under [host.compilation]"
+                    .to_owned()
+            }
+            Self::FeatureOff { setting, .. } => {
+                format!("set `{setting}` to true under [host], or build the plugin without it")
+            }
+            Self::TooLarge { what: "bytes" | "bytes in one function", .. } => {
+                "raise the limit under [host.compilation], if you trust the plugin with that much".to_owned()
             }
             Self::TooLarge { .. } => {
                 "raise the limit in tapline.toml, if you trust the plugin with that much".to_owned()
@@ -253,8 +360,21 @@ impl LoadError {
     }
 }
 
+fn why_disallowed(denied_by: Option<&FunctionPattern>) -> String {
+    denied_by.map_or_else(
+        || "is not on the list of allowed functions".to_owned(),
+        |pattern| format!("is denied by `{pattern}`"),
+    )
+}
+
+/// The first of them: how many there are may be a guest's choice.
 fn list(items: &[String]) -> String {
-    if items.is_empty() { "nothing".to_owned() } else { format!("`{}`", items.join("`, `")) }
+    const SHOWN: usize = 20;
+    match items {
+        [] => "nothing".to_owned(),
+        items if items.len() <= SHOWN => format!("`{}`", items.join("`, `")),
+        items => format!("`{}` and {} more", items[..SHOWN].join("`, `"), items.len() - SHOWN),
+    }
 }
 
 /// One handler did not answer: which, and why.
@@ -327,6 +447,19 @@ pub enum Fault {
     Overloaded {
         /// How long the call waited.
         waited: Duration,
+        /// The plugin's share of the pool was full, and the pool was not: so many of its calls may run at once. `None`: the
+        /// whole pool was full.
+        share: Option<usize>,
+    },
+    /// The plugin was not called: it failed so often in a row that its circuit breaker is open.
+    BreakerOpen {
+        /// How long until one call is let through, to see whether the plugin works again. Zero: one is under way.
+        retry_in: Duration,
+    },
+    /// The call is within a call within a call, and so on: a host function dispatched the tap. It was not made.
+    TooDeep {
+        /// How many calls may be around a call.
+        limit: usize,
     },
     /// The host is shutting down.
     ShuttingDown,
@@ -348,6 +481,22 @@ impl Fault {
         }
     }
 
+    /// What to do, in one sentence, where there is something to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Overloaded { share: Some(_), .. } => {
+                "see why the plugin is slow, or let it run more calls at once with `max_concurrent_calls`"
+            }
+            Self::Overloaded { share: None, .. } => "raise `pool_size` under [host], or give slow plugins less time",
+            Self::BreakerOpen { .. } => {
+                "see in the log why the plugin failed; one that is mended and loaded again is called at once"
+            }
+            Self::TooDeep { .. } => "see which plugin calls itself, or another that calls it, through a host function",
+            _ => return None,
+        })
+    }
+
     /// The label of this fault in the metrics.
     #[must_use]
     pub fn outcome(&self) -> tapline_metrics::Outcome {
@@ -363,6 +512,8 @@ impl Fault {
             Self::BadAnswer { .. } => Outcome::BadAnswer,
             Self::HostFunction { .. } | Self::HostPanicked { .. } | Self::Engine { .. } => Outcome::HostError,
             Self::Overloaded { .. } => Outcome::Overloaded,
+            Self::BreakerOpen { .. } => Outcome::BreakerOpen,
+            Self::TooDeep { .. } => Outcome::TooDeep,
             Self::ShuttingDown => Outcome::ShuttingDown,
         }
     }
@@ -386,7 +537,21 @@ impl fmt::Display for Fault {
             Self::HostPanicked { message } => {
                 write!(f, "made the host panic, which is a defect of the host: {message}")
             }
-            Self::Overloaded { waited } => write!(f, "the host is overloaded: no instance was free after {waited:?}"),
+            Self::Overloaded { waited, share: None } => {
+                write!(f, "the host is overloaded: no instance was free after {waited:?}")
+            }
+            Self::Overloaded { waited, share: Some(share) } => {
+                write!(f, "is overloaded: all {share} calls that it may run at once were running after {waited:?}")
+            }
+            Self::BreakerOpen { retry_in: Duration::ZERO } => {
+                f.write_str("was not called: it failed again and again, and one call is trying it now")
+            }
+            Self::BreakerOpen { retry_in } => {
+                write!(f, "was not called: it failed again and again, and is tried again in {retry_in:?}")
+            }
+            Self::TooDeep { limit } => {
+                write!(f, "was not called: {limit} calls may be around a call, and there are more")
+            }
             Self::ShuttingDown => f.write_str("the host is shutting down"),
             Self::Engine { message } => write!(f, "the engine failed: {message}"),
         }

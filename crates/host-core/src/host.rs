@@ -1,7 +1,8 @@
 //! The host: plugins in, dispatches out.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    any::TypeId,
+    collections::BTreeMap,
     sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
@@ -11,8 +12,10 @@ use tapline_metrics::Metrics;
 use tapline_tap_dispatch::{Contract, Order, PluginName};
 
 use crate::{
+    breaker::BreakerStatus,
     call::Handler,
     capability::Capability,
+    compile::Compilations,
     config::HostConfig,
     diagnostics::Diagnostics,
     dispatch::{Fold, Handlers},
@@ -20,7 +23,8 @@ use crate::{
     error::{CallError, HostError, LoadError},
     load,
     plugin::{Plugin, PluginSpec},
-    runtime::{Runtime, Slots},
+    runtime::Runtime,
+    slots::Slots,
     tap::{Tap, TapKind},
 };
 
@@ -35,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) capabilities: Vec<Box<dyn Capability>>,
     pub(crate) taps: Vec<(Contract, TapKind)>,
     pub(crate) metrics: Metrics,
+    pub(crate) compilations: Compilations,
     memory: MemoryTracker,
     plain: Arc<Runtime>,
     /// Made when the first plugin with fuel is loaded: fuel needs code of its own, and so an engine of its own.
@@ -48,7 +53,8 @@ pub(crate) struct Inner {
 #[derive(Default)]
 pub(crate) struct Registry {
     pub(crate) plugins: BTreeMap<PluginName, load::Loaded>,
-    pub(crate) taps: HashMap<&'static str, Resolved>,
+    /// One for each tap of the host, in the same order.
+    pub(crate) taps: Vec<Option<Resolved>>,
 }
 
 /// One tap with its handlers in their order.
@@ -110,6 +116,7 @@ impl HostBuilder {
         let plain = Arc::new(Runtime::new(&self.config, false, &self.capabilities, memory.clone(), slots)?);
         Ok(Host {
             inner: Arc::new(Inner {
+                compilations: Compilations::new(&self.config.compilation),
                 config: self.config,
                 capabilities: self.capabilities,
                 taps,
@@ -154,7 +161,7 @@ impl Host {
             return Err(LoadError::Duplicate { plugin: spec.name });
         }
         // Compiling may take long; nobody who loads or unloads another plugin waits for it.
-        let loaded = load::load(&self.inner, spec).await?;
+        let loaded = load::load(&self.inner, spec).await.map_err(LoadError::made_readable)?;
         let _guard = self.inner.loading.lock().await;
         let plugin = Arc::clone(&loaded.plugin);
         let mut plugins = self.registry().plugins.clone();
@@ -174,10 +181,11 @@ impl Host {
     pub async fn unload(&self, name: &PluginName) -> Result<bool, LoadError> {
         let _guard = self.inner.loading.lock().await;
         let mut plugins = self.registry().plugins.clone();
-        if plugins.remove(name).is_none() {
-            return Ok(false);
-        }
+        let Some(removed) = plugins.remove(name) else { return Ok(false) };
         self.install(plugins)?;
+        self.inner.plain.slots.retire(&removed.plugin);
+        // A breaker that is gone is not open.
+        removed.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
         Ok(true)
     }
 
@@ -205,11 +213,15 @@ impl Host {
         _tap: T,
         input: <T::Policy as Fold<T>>::Input<'a>,
     ) -> impl Future<Output = Result<<T::Policy as Fold<T>>::Outcome, CallError>> + Send + use<'a, T> {
-        let list = match self.registry().taps.get(T::NAME) {
-            Some(resolved) => Arc::clone(&resolved.handlers),
-            None => Arc::default(),
-        };
+        let list = self.handlers(TypeId::of::<T>()).unwrap_or_default();
         <T::Policy as Fold<T>>::fold(Handlers { list }, input)
+    }
+
+    /// A host has few taps: looking through them costs less than hashing a name. Nothing but the handlers is cloned.
+    fn handlers(&self, tap: TypeId) -> Option<Arc<[Arc<Handler>]>> {
+        let index = self.inner.taps.iter().position(|(_, kind)| kind.of == tap)?;
+        let registry = self.inner.registry.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&registry.taps.get(index)?.as_ref()?.handlers))
     }
 
     /// What is loaded, by name.
@@ -227,14 +239,29 @@ impl Host {
     /// plugin implements it.
     #[must_use]
     pub fn order(&self, tap: &str) -> Option<Order> {
-        self.registry().taps.get(tap).map(|resolved| resolved.order.clone())
+        let index = self.inner.taps.iter().position(|(_, kind)| kind.name == tap)?;
+        Some(self.registry().taps.get(index)?.as_ref()?.order.clone())
     }
 
     /// The instruments, which `/metrics` renders.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        self.inner.metrics.set_pool_slots_in_use(self.slots().0 as u64);
+        let slots = &self.inner.plain.slots;
+        self.inner.metrics.set_pool_slots_in_use(slots.in_use() as u64);
+        self.inner.metrics.set_pool_slots_idle(slots.idle() as u64);
+        for handler in self.registry().plugins.values().flat_map(load::Loaded::handlers) {
+            handler.metrics.set_breaker_state(handler.breaker.status(handler).gauge());
+        }
         &self.inner.metrics
+    }
+
+    /// The circuit breakers of all handlers, by plugin and tap. Each belongs to one load of its plugin: loading it again
+    /// begins with closed ones.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<BreakerStatus> {
+        let registry = self.registry();
+        let handlers = registry.plugins.values().flat_map(load::Loaded::handlers);
+        handlers.map(|handler| handler.breaker.status(handler)).collect()
     }
 
     /// Memory of all instances that are alive.
@@ -255,7 +282,7 @@ impl Host {
         &self.inner.config
     }
 
-    /// Instances that are alive, and how many may be.
+    /// Instances that are alive, those that wait for their next use included, and how many may be.
     #[must_use]
     pub fn slots(&self) -> (usize, usize) {
         let slots = &self.inner.plain.slots;
@@ -268,6 +295,13 @@ impl Host {
         let slots = &self.inner.plain.slots;
         slots.close();
         tokio::time::timeout(bound, slots.drained()).await.is_ok()
+    }
+}
+
+/// An instance that waits for its next use knows its handler, which knows the slots that it waits in.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.plain.slots.keep_none();
     }
 }
 

@@ -45,40 +45,61 @@
 //!
 //! `examples/own_tap.rs` shows a whole host with a tap of its own, and `plugins/discount` a plugin for it.
 
+mod breaker;
 mod call;
 mod capability;
+mod compile;
 mod config;
 mod diagnostics;
 mod dispatch;
 mod engine;
 mod error;
+mod functions;
 mod host;
 mod load;
 mod manifest;
+mod needs;
+mod nesting;
 mod plugin;
+mod readable;
+mod reuse;
 mod runtime;
+mod slots;
+mod stages;
 mod state;
 mod swap;
 mod tap;
 mod text;
 
+pub use breaker::BreakerStatus;
 pub use call::Call;
 pub use capability::{Capability, GrantValue, Granted};
-pub use config::{
-    DEFAULT_CACHE_SIZE, DEFAULT_MAX_ANSWER_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_WAIT, DEFAULT_MAX_WAITING,
-    DEFAULT_POOL_SIZE, HostConfig, Optimisation, PagemapScan,
+pub use compile::{
+    Compilation, CompileWorker, DEFAULT_COMPILE_MEMORY_BYTES, DEFAULT_COMPILE_TIMEOUT, DEFAULT_MAX_COMPILATIONS,
+    DEFAULT_MAX_COMPONENT_BYTES, DEFAULT_MAX_FUNCTION_BYTES, compile_worker,
 };
+pub use config::{
+    DEFAULT_CACHE_SIZE, DEFAULT_INITIAL_POOL_SIZE, DEFAULT_MAX_ANSWER_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_WAIT,
+    DEFAULT_MAX_WAITING, DEFAULT_PLUGIN_SHARE_PERCENT, DEFAULT_POOL_SIZE, HostConfig, Optimisation, PagemapScan,
+};
+pub use diagnostics::GuestOutput;
 pub use dispatch::{Alter, Change, Collect, Contributions, Decision, First, Fold, Handlers, Notify, Vote};
 pub use engine::{EPOCH_TICK, EngineFacts, engine_config};
 pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, Party};
+pub use functions::{FunctionPattern, PatternError};
 pub use host::{Host, HostBuilder};
 pub use manifest::{Manifest, TAPS_SECTION, TapPlacement, TapRecord};
+pub use nesting::MAX_NESTED_CALLS;
 pub use plugin::{Plugin, PluginSource, PluginSpec};
+pub use reuse::{MAX_USES, Reuse};
 pub use state::CallState;
 pub use swap::swap_is_impossible;
 pub use tap::{Interface, Signature, Tap};
 pub use tapline_cache as cache;
 pub use tapline_limits as limits;
 pub use tapline_metrics as metrics;
-pub use tapline_tap_dispatch::{Ballot, Contract, OnFailure, Order, Override, Placement, PluginName, Policy, TapName};
+pub use tapline_tap_dispatch::{
+    Ballot, BreakerError, BreakerSettings, BreakerState, Contract, OnFailure, Order, Override, PartialBreaker,
+    Placement, PluginName, Policy, TapName,
+};
 pub use text::{cut, escape};

@@ -1,27 +1,33 @@
 //! Loading: everything that is checked before a plugin may answer a dispatch.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
 };
 
-use tapline_cache::{CacheError, Source};
+use tapline_cache::Source;
 use tapline_limits::Limits;
 use tapline_metrics::CacheLevel;
-use tapline_tap_dispatch::{Contract, Placement, PluginName, TapName};
+use tapline_tap_dispatch::{BreakerSettings, Contract, Placement, PluginName, TapName};
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::{Component, InstancePre};
 
 use crate::{
+    breaker::HandlerBreaker,
     call::{Call, Handler},
     capability::{Capability, Granted},
-    config::HostConfig,
+    compile::{Compilation, compile, read_component},
     engine::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT},
     error::{Fault, LoadError},
+    functions,
     host::{Inner, Resolved},
     manifest::Manifest,
+    nesting::Enclosing,
     plugin::{Plugin, PluginSource, PluginSpec},
+    reuse,
     runtime::Runtime,
+    slots::Lane,
+    stages::Stages,
     state::CallState,
     tap::{Interface, TapKind},
 };
@@ -34,33 +40,36 @@ pub(crate) struct Loaded {
     handlers: BTreeMap<&'static str, (Arc<Handler>, Placement)>,
 }
 
+impl Loaded {
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = &Arc<Handler>> {
+        self.handlers.values().map(|(handler, _)| handler)
+    }
+}
+
 /// Reads, checks and compiles one plugin, and tries it.
 pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadError> {
     let name = spec.name.clone();
-    let bytes: Arc<[u8]> = match &spec.source {
-        PluginSource::Bytes(bytes) => Arc::clone(bytes),
-        PluginSource::File(path) => tokio::fs::read(path)
-            .await
-            .map_err(|source| LoadError::Read { plugin: name.clone(), path: path.clone(), source })?
-            .into(),
-    };
+    let mut stages = Stages::begin();
+    let bytes = read(&name, &spec.source, host.config.compilation.max_component_bytes).await?;
+    stages.end("read");
     let manifest = Manifest::read(&name, &bytes)?;
     let granted = check_grants(&host.capabilities, &spec)?;
+    functions::check(&spec, &manifest)?;
     check_imports(&host.capabilities, &spec, &manifest)?;
-    let limits = effective_limits(&host.config, &spec)?;
-    check_size(&name, &manifest, &limits)?;
+    let limits = spec.effective_limits(&host.config)?;
+    let breaker = spec.effective_breaker(&host.config)?;
+    let lane = Lane::new(&host.config, &spec)?;
+    reuse::check(&host.config, &host.capabilities, &spec)?;
+    check_size(&name, &manifest, &limits, &host.config.compilation)?;
     let kinds = find_taps(&host.taps, &name, &manifest)?;
 
     let runtime = Arc::clone(host.runtime(limits.enable_fuel_metering()).map_err(|error| LoadError::Engine {
         plugin: name.clone(),
         source: wasmtime::Error::msg(error.to_string()),
     })?);
-    let compiling = Arc::clone(&runtime);
-    // Compilation may take long, and would block every task of this thread.
-    let artifact = tokio::task::spawn_blocking(move || compiling.cache.get_or_compile(&bytes))
-        .await
-        .map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
-        .map_err(|source| compile_error(&name, source))?;
+    stages.end("check");
+    let artifact = compile(host, &runtime, &name, bytes).await?;
+    stages.end(if artifact.source == Source::Compiled { "compile" } else { "find compiled" });
     match artifact.source {
         Source::Memory => host.metrics.cache_loaded(CacheLevel::Memory),
         Source::Disk => host.metrics.cache_loaded(CacheLevel::Disk),
@@ -80,25 +89,53 @@ pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadE
         grant_names: spec.grants.keys().cloned().collect(),
         order: spec.order,
         metrics: host.metrics.plugin(name.as_ref()),
+        lane,
+        reuse: spec.reuse,
+        retired: AtomicBool::new(false),
     });
     let pre = pre_instantiate(&runtime, &name, &artifact.component)?;
+    stages.end("link");
     let mut handlers = BTreeMap::new();
     for (tap, kind, interface) in kinds {
-        let handler = handler(host, &plugin, &runtime, &artifact.component, &pre, (tap, kind, interface))?;
+        let handler = handler(host, &plugin, &runtime, &artifact.component, &pre, (tap, kind, interface), breaker)?;
         let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
         let placement = record.map(|record| Placement::from(&record.placement)).unwrap_or_default();
         probe(&handler, kind, interface).await?;
+        if handlers.is_empty() {
+            warm(&handler, host.config.initial_pool_size).await?;
+        }
         handlers.insert(kind.name, (handler, placement));
     }
+    stages.end("instantiate");
+    stages.judge(&name, host.config.cold_start_target);
     Ok(Loaded { plugin, handlers })
 }
 
-/// The order of each tap that some plugin implements.
+/// The bytes of a component that is not too large to be looked at.
+async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Arc<[u8]>, LoadError> {
+    let too_large = |needs| LoadError::TooLarge { plugin: name.clone(), what: "bytes", needs, limit: max };
+    match source {
+        PluginSource::Bytes(bytes) if bytes.len() as u64 > max => Err(too_large(bytes.len() as u64)),
+        PluginSource::Bytes(bytes) => Ok(Arc::clone(bytes)),
+        PluginSource::File(path) => {
+            let file = path.clone();
+            let read = tokio::task::spawn_blocking(move || read_component(&file, max)).await;
+            read.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?.map_err(|refused| {
+                match refused {
+                    Ok(size) => too_large(size),
+                    Err(source) => LoadError::Read { plugin: name.clone(), path: path.clone(), source },
+                }
+            })
+        }
+    }
+}
+
+/// The handlers of each tap of the host, in the order of its taps. `None`: no plugin implements the tap.
 pub(crate) fn resolve(
     taps: &[(Contract, TapKind)],
     plugins: &BTreeMap<PluginName, Loaded>,
-) -> Result<HashMap<&'static str, Resolved>, LoadError> {
-    let mut resolved = HashMap::new();
+) -> Result<Vec<Option<Resolved>>, LoadError> {
+    let mut resolved = Vec::new();
     for (contract, kind) in taps {
         let mut wishes = Vec::new();
         for (name, loaded) in plugins {
@@ -111,6 +148,7 @@ pub(crate) fn resolve(
             }
         }
         if wishes.is_empty() {
+            resolved.push(None);
             continue;
         }
         let order = tapline_tap_dispatch::resolve(contract.tap(), wishes)?;
@@ -120,7 +158,7 @@ pub(crate) fn resolve(
             .filter_map(|name| plugins.get(name)?.handlers.get(kind.name))
             .map(|(handler, _)| Arc::clone(handler))
             .collect();
-        resolved.insert(kind.name, Resolved { order, handlers });
+        resolved.push(Some(Resolved { order, handlers }));
     }
     Ok(resolved)
 }
@@ -150,7 +188,7 @@ fn check_imports(
     manifest: &Manifest,
 ) -> Result<(), LoadError> {
     for interface in &manifest.imports {
-        let offered = capabilities.iter().find(|known| known.interfaces().contains(&interface.as_str()));
+        let offered = capabilities.iter().find(|known| known.offers(interface));
         let Some(capability) = offered else {
             let base = interface.split('@').next();
             let mut known = capabilities.iter().flat_map(|known| known.interfaces().iter());
@@ -162,6 +200,7 @@ fn check_imports(
         };
         if let Some(grant) = capability.grant_name()
             && !spec.grants.contains_key(grant)
+            && manifest.calls(interface)
         {
             return Err(LoadError::NotGranted {
                 plugin: spec.name.clone(),
@@ -174,28 +213,22 @@ fn check_imports(
     Ok(())
 }
 
-fn effective_limits(config: &HostConfig, spec: &PluginSpec) -> Result<Limits, LoadError> {
-    // The engine is built with one size of stack. A smaller one for a plugin would be a limit that nothing enforces.
-    let host = config.limits.max_stack_size_bytes();
-    if let Some(wished) = spec.limits.max_stack_size_bytes
-        && wished < host
-    {
-        let setting = "max_stack_size_bytes";
-        return Err(LoadError::HostWide { plugin: spec.name.clone(), setting, host, wished });
-    }
-    let wished = spec
-        .limits
-        .apply_to(config.limits)
-        .map_err(|source| LoadError::Limits { plugin: spec.name.clone(), source })?;
-    Ok(wished.smallest(config.limits))
-}
-
-fn check_size(name: &PluginName, manifest: &Manifest, limits: &Limits) -> Result<(), LoadError> {
+fn check_size(
+    name: &PluginName,
+    manifest: &Manifest,
+    limits: &Limits,
+    compilation: &Compilation,
+) -> Result<(), LoadError> {
     const PAGE: u64 = 64 << 10;
+    // The compiler follows each of them. A plugin has one for each interface that it exports.
+    const MAX_NESTED_COMPONENTS: u64 = 1000;
     let needs = [
         ("functions", manifest.functions, u64::from(limits.max_functions())),
-        ("memories", u64::from(manifest.memories), u64::from(limits.max_memories().min(MEMORIES_PER_COMPONENT))),
-        ("tables", u64::from(manifest.tables), u64::from(TABLES_PER_COMPONENT)),
+        ("bytes in one function", manifest.largest_function, compilation.max_function_bytes),
+        ("instances", manifest.instances, u64::from(limits.max_instances())),
+        ("nested components", manifest.components, MAX_NESTED_COMPONENTS),
+        ("memories", manifest.memories, u64::from(limits.max_memories().min(MEMORIES_PER_COMPONENT))),
+        ("tables", manifest.tables, u64::from(TABLES_PER_COMPONENT)),
         ("bytes of memory", manifest.memory_pages.saturating_mul(PAGE), limits.max_memory_bytes()),
         ("table elements", manifest.table_elements, u64::from(limits.max_table_elements())),
     ];
@@ -235,10 +268,6 @@ fn exports(manifest: &Manifest, interface: &str) -> bool {
     manifest.exports.iter().any(|export| export == interface)
 }
 
-fn compile_error(name: &PluginName, source: CacheError) -> LoadError {
-    LoadError::Compile { plugin: name.clone(), source }
-}
-
 fn pre_instantiate(
     runtime: &Runtime,
     name: &PluginName,
@@ -254,6 +283,7 @@ fn handler(
     component: &Component,
     pre: &InstancePre<CallState>,
     (tap, kind, interface): (TapName, TapKind, usize),
+    breaker: BreakerSettings,
 ) -> Result<Arc<Handler>, LoadError> {
     let Interface { name, function, mode } = kind.interfaces[interface];
     let function = component
@@ -272,6 +302,7 @@ fn handler(
         interface,
         fields: plugin.manifest.record(kind.name, mode).and_then(|record| sorted(record.fields.clone()?)),
         metrics: host.metrics.tap(plugin.name.as_ref(), tap.as_ref()),
+        breaker: HandlerBreaker::new(breaker),
         tap,
     }))
 }
@@ -287,11 +318,12 @@ fn sorted(mut fields: Vec<String>) -> Option<Vec<String>> {
 async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Result<(), LoadError> {
     let name = handler.plugin.name();
     let failed = |source| LoadError::Probe { plugin: name.clone(), source: Box::new(source) };
-    let permit = handler.runtime.slots.take().await.map_err(|fault| failed(handler.error(fault)))?;
+    let slot = handler.runtime.slots.take(&handler.plugin).await.map_err(|fault| failed(handler.error(fault)))?;
     let limit = handler.plugin.limits.max_execution_time();
     let deadline = Instant::now() + limit;
     let mut call = Call::new(handler, deadline);
-    let checked = match timeout_at(deadline, call.instantiate(handler)).await {
+    let starting = Enclosing::run(Enclosing::current(), deadline, call.instantiate(handler));
+    let checked = match timeout_at(deadline, starting).await {
         Ok(Ok(())) => call.check(kind.check).map_err(|source| LoadError::Signature {
             plugin: name.clone(),
             interface: kind.interfaces[interface].name.to_owned(),
@@ -301,6 +333,28 @@ async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Resul
         Err(_elapsed) => Err(failed(handler.error(Fault::TimedOut { limit }))),
     };
     drop(call);
-    drop(permit);
+    drop(slot);
     checked
+}
+
+/// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its
+/// own, which keeps the plugin's memory for the next one. Takes free slots only: calls come first.
+async fn warm(handler: &Arc<Handler>, instances: u32) -> Result<(), LoadError> {
+    let failed = |source| LoadError::Probe { plugin: handler.plugin.name().clone(), source: Box::new(source) };
+    let limit = handler.plugin.limits.max_execution_time();
+    let deadline = Instant::now() + limit;
+    let mut alive = Vec::new();
+    // One was made by the probe: its slot is warm, and is the first that is taken again.
+    while instances > 1 && alive.len() < instances as usize {
+        let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
+        let mut call = Call::new(handler, deadline);
+        let starting = Enclosing::run(Enclosing::current(), deadline, call.instantiate(handler));
+        match timeout_at(deadline, starting).await {
+            Ok(made) => made.map_err(failed)?,
+            Err(_elapsed) => return Err(failed(handler.error(Fault::TimedOut { limit }))),
+        }
+        // The instance goes before its slot does.
+        alive.push((call, slot));
+    }
+    Ok(())
 }

@@ -1,10 +1,17 @@
 //! What a plugin's file says about itself, read without compiling or running anything.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use tapline_tap_dispatch::{Placement, PluginName};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::error::LoadError;
+use crate::{
+    error::LoadError,
+    functions, needs,
+    readable::readable,
+    text::{cut, escape},
+};
 
 /// The custom section into which `#[tap]` writes one line of JSON for each tap.
 pub const TAPS_SECTION: &str = "tapline:taps";
@@ -15,6 +22,8 @@ pub const TAPS_SECTION: &str = "tapline:taps";
 pub struct Manifest {
     /// The instances that it imports, by their full WIT names: the capabilities that it asks for.
     pub imports: Vec<String>,
+    /// The functions of those instances, as `tapline:host/database@0.1.0#query`: what it can call at all.
+    pub imported_functions: Vec<String>,
     /// The instances that it exports, by their full WIT names, sorted.
     pub exports: Vec<String>,
     /// The records that `#[tap]` wrote, sorted by tap.
@@ -23,12 +32,18 @@ pub struct Manifest {
     pub size: usize,
     /// Functions with a body, over all core modules.
     pub functions: u64,
-    /// Memories, over all core modules.
-    pub memories: u32,
+    /// The bytes of the largest body of a function.
+    pub largest_function: u64,
+    /// Core modules that one instance instantiates; one that is instantiated twice counts twice, here and below.
+    pub instances: u64,
+    /// Nested components that one instance instantiates.
+    pub components: u64,
+    /// Memories of one instance.
+    pub memories: u64,
     /// The pages of 64 KiB that its memories start with.
     pub memory_pages: u64,
-    /// Tables, over all core modules.
-    pub tables: u32,
+    /// Tables of one instance.
+    pub tables: u64,
     /// The elements that its tables start with.
     pub table_elements: u64,
 }
@@ -108,21 +123,35 @@ impl Manifest {
             return Err(LoadError::NotWasm { plugin: plugin.clone(), found: bytes.iter().take(8).copied().collect() });
         }
         let mut reader = Reader { manifest: Self { size: bytes.len(), ..Self::default() }, ..Reader::default() };
+        let invalid =
+            |offset, message: &str| LoadError::Invalid { plugin: plugin.clone(), offset, message: readable(message) };
         for payload in Parser::new(0).parse_all(bytes) {
-            payload.and_then(|payload| reader.take(payload)).map_err(|error| LoadError::Invalid {
-                plugin: plugin.clone(),
-                offset: error.offset(),
-                message: error.message().to_owned(),
-            })?;
+            payload
+                .and_then(|payload| reader.take(payload))
+                .map_err(|error| invalid(error.offset(), error.message()))?;
             if reader.core_module_at_top {
                 return Err(LoadError::CoreModule { plugin: plugin.clone() });
             }
         }
+        if let Some((message, offset)) = reader.needs.refused.or(reader.functions.unknown) {
+            return Err(invalid(offset, message));
+        }
+        let needs::Needs { instances, components, memories, memory_pages, tables, table_elements } = reader.needs.total;
+        reader.manifest =
+            Self { instances, components, memories, memory_pages, tables, table_elements, ..reader.manifest };
         // The build tool lifts the records to the component; a component made otherwise has them in its module.
         let text = if reader.outer_records.is_empty() { reader.inner_records } else { reader.outer_records };
         reader.manifest.taps = read_records(plugin, &text)?;
         reader.manifest.exports.sort();
+        reader.manifest.imported_functions = reader.functions.functions;
         Ok(reader.manifest)
+    }
+
+    /// Whether the plugin can call anything through an interface that it imports. One that it imports for its types alone
+    /// gives it nothing, and needs no grant.
+    #[must_use]
+    pub fn calls(&self, interface: &str) -> bool {
+        self.imported_functions.iter().any(|function| function.split('#').next() == Some(interface))
     }
 
     /// The record for `tap` in `mode` (`full` or `lazy`), when the plugin has one.
@@ -148,6 +177,14 @@ fn read_records(plugin: &PluginName, text: &[u8]) -> Result<Vec<TapRecord>, Load
                 format!("it names more than {MAX_NAMES} fields or plugins, or one with more than {MAX_NAME} bytes"),
             ));
         }
+        let own = [&record.tap, &record.mode, &record.plugin, &record.version, &record.sdk, &record.function];
+        if let Some(text) = own.into_iter().find(|text| text.len() > MAX_NAME) {
+            return Err(refuse(index + 1, format!("`{}…` has more than {MAX_NAME} bytes", cut(text, 20))));
+        }
+        // Whoever looks at a plugin before it is trusted looks at these, on a terminal.
+        if let Some(text) = names().chain(own).find(|text| matches!(escape(text), Cow::Owned(_))) {
+            return Err(refuse(index + 1, format!("`{}` has a character that cannot be printed", escape(text))));
+        }
         records.push(record);
     }
     // The linker decides in which order they come, as it does for exports, and decides anew with each build.
@@ -155,9 +192,17 @@ fn read_records(plugin: &PluginName, text: &[u8]) -> Result<Vec<TapRecord>, Load
     Ok(records)
 }
 
+/// A name as it can be printed. One that is too long or has anything unprintable in it is no name of ours: what is put in
+/// its place is none either, and is refused as such.
+fn shown(name: &str) -> String {
+    if name.len() > MAX_NAME { format!("{}…", escape(cut(name, MAX_NAME))) } else { escape(name).into_owned() }
+}
+
 #[derive(Default)]
 struct Reader {
     manifest: Manifest,
+    needs: needs::Counter,
+    functions: functions::Reader,
     depth: usize,
     core_module_at_top: bool,
     outer_records: Vec<u8>,
@@ -166,33 +211,25 @@ struct Reader {
 
 impl Reader {
     fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        self.needs.take(&payload)?;
+        self.functions.take(&payload)?;
         match payload {
             Payload::Version { encoding: Encoding::Module, .. } if self.depth == 0 => self.core_module_at_top = true,
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => self.depth += 1,
             Payload::End(_) => self.depth = self.depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if self.depth == 0 => {
                 for import in imports {
-                    self.manifest.imports.push(import?.name.name.to_owned());
+                    self.manifest.imports.push(shown(import?.name.name));
                 }
             }
             Payload::ComponentExportSection(exports) if self.depth == 0 => {
                 for export in exports {
-                    self.manifest.exports.push(export?.name.name.to_owned());
+                    self.manifest.exports.push(shown(export?.name.name));
                 }
             }
             Payload::CodeSectionStart { count, .. } => self.manifest.functions += u64::from(count),
-            Payload::MemorySection(memories) => {
-                for memory in memories {
-                    self.manifest.memories += 1;
-                    self.manifest.memory_pages = self.manifest.memory_pages.saturating_add(memory?.initial);
-                }
-            }
-            Payload::TableSection(tables) => {
-                for table in tables {
-                    self.manifest.tables += 1;
-                    let elements = table?.ty.initial;
-                    self.manifest.table_elements = self.manifest.table_elements.saturating_add(elements);
-                }
+            Payload::CodeSectionEntry(body) => {
+                self.manifest.largest_function = self.manifest.largest_function.max(body.range().len() as u64);
             }
             Payload::CustomSection(section) if section.name() == TAPS_SECTION => {
                 let records = if self.depth == 0 { &mut self.outer_records } else { &mut self.inner_records };

@@ -1,15 +1,24 @@
 //! A loaded plugin, and what a host is told to load.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tapline_cache::ArtifactKey;
 use tapline_limits::{Limits, PartialLimits};
 use tapline_metrics::PluginMetrics;
-use tapline_tap_dispatch::{Override, PluginName};
+use tapline_tap_dispatch::{BreakerSettings, Override, PartialBreaker, PluginName};
 
 use crate::{
     capability::{GrantValue, Granted},
+    config::HostConfig,
+    error::LoadError,
+    functions::FunctionPattern,
     manifest::Manifest,
+    reuse::Reuse,
+    slots::Lane,
 };
 
 /// What a host is told to load: a file or bytes, with what the operator says about it.
@@ -25,6 +34,17 @@ pub struct PluginSpec {
     pub limits: PartialLimits,
     /// The operator's order, by tap. It replaces the author's wishes, field by field.
     pub order: BTreeMap<String, Override>,
+    /// Calls of the plugin that may run at the same time, at least 1. None: the host's
+    /// [share](crate::HostConfig::plugin_share_percent) of the pool. More than the pool counts as the pool.
+    pub max_concurrent_calls: Option<u32>,
+    /// The functions that it may import. None: all that its grants give. Checked when it is loaded.
+    pub allow_functions: Option<Vec<FunctionPattern>>,
+    /// The functions that it may not import, whatever is granted or allowed. Checked when it is loaded.
+    pub deny_functions: Vec<FunctionPattern>,
+    /// Where its circuit breakers differ from the host's.
+    pub breaker: PartialBreaker,
+    /// Whether its instances serve several calls. None: each call has a fresh one. Read what [`Reuse`] gives up.
+    pub reuse: Option<Reuse>,
 }
 
 /// Where a component comes from.
@@ -50,7 +70,18 @@ impl PluginSpec {
     }
 
     fn new(name: PluginName, source: PluginSource) -> Self {
-        Self { name, source, grants: BTreeMap::new(), limits: PartialLimits::default(), order: BTreeMap::new() }
+        Self {
+            name,
+            source,
+            grants: BTreeMap::new(),
+            limits: PartialLimits::default(),
+            order: BTreeMap::new(),
+            max_concurrent_calls: None,
+            allow_functions: None,
+            deny_functions: Vec::new(),
+            breaker: PartialBreaker::default(),
+            reuse: None,
+        }
     }
 
     /// Grants `capability` with `value`.
@@ -66,6 +97,40 @@ impl PluginSpec {
         self.limits = limits;
         self
     }
+
+    /// The limits that each call of the plugin has on a host with these settings: of each limit the smaller one.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's limits contradict themselves, or name what the whole host has in common.
+    pub fn effective_limits(&self, config: &HostConfig) -> Result<Limits, LoadError> {
+        // The engine is built with one size of stack. A smaller one for a plugin would be a limit that nothing enforces.
+        let host = config.limits.max_stack_size_bytes();
+        if let Some(wished) = self.limits.max_stack_size_bytes
+            && wished < host
+        {
+            let setting = "max_stack_size_bytes";
+            return Err(LoadError::HostWide { plugin: self.name.clone(), setting, host, wished });
+        }
+        let wished = self
+            .limits
+            .apply_to(config.limits)
+            .map_err(|source| LoadError::Limits { plugin: self.name.clone(), source })?;
+        Ok(wished.smallest(config.limits))
+    }
+
+    /// The settings of the plugin's circuit breakers on a host with these settings.
+    ///
+    /// # Errors
+    ///
+    /// They cannot work together.
+    pub fn effective_breaker(&self, config: &HostConfig) -> Result<BreakerSettings, LoadError> {
+        self.breaker.apply_to(config.breaker).map_err(|error| LoadError::Setting {
+            plugin: self.name.clone(),
+            setting: "breaker",
+            message: error.to_string(),
+        })
+    }
 }
 
 /// A loaded plugin: what is the same for all its calls.
@@ -79,6 +144,10 @@ pub struct Plugin {
     pub(crate) grant_names: Vec<String>,
     pub(crate) order: BTreeMap<String, Override>,
     pub(crate) metrics: PluginMetrics,
+    pub(crate) lane: Lane,
+    pub(crate) reuse: Option<Reuse>,
+    /// It was removed: none of its instances is kept for another call.
+    pub(crate) retired: AtomicBool,
 }
 
 impl Plugin {
@@ -110,6 +179,18 @@ impl Plugin {
     #[must_use]
     pub fn grant_names(&self) -> &[String] {
         &self.grant_names
+    }
+
+    /// Calls of it that may run at the same time.
+    #[must_use]
+    pub fn max_concurrent_calls(&self) -> usize {
+        self.lane.limit()
+    }
+
+    /// Whether its instances serve several calls, and how many.
+    #[must_use]
+    pub fn reuse(&self) -> Option<Reuse> {
+        self.reuse
     }
 
     pub(crate) fn grants(&self) -> &[Granted] {

@@ -10,16 +10,23 @@ use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 
-use crate::{call::Handler, capability::Granted, diagnostics::Output, error::GuestPanic};
+use crate::{
+    call::Handler,
+    capability::Granted,
+    diagnostics::{GuestOutput, SharedOutput},
+    error::GuestPanic,
+};
 
-/// The data of a store, which lives as long as one instance. Host functions reach it through their first argument.
+/// The data of a store, which lives as long as one instance, and serves one call at a time. Host functions reach it
+/// through their first argument.
 pub struct CallState {
     pub(crate) table: ResourceTable,
     pub(crate) limiter: StoreLimiter,
     pub(crate) handler: Arc<Handler>,
     pub(crate) deadline: Instant,
     pub(crate) panic: Option<GuestPanic>,
-    pub(crate) output: Output,
+    /// Made when the guest first writes something.
+    output: Option<SharedOutput>,
     locals: Vec<(TypeId, Box<dyn Any + Send>)>,
 }
 
@@ -29,7 +36,22 @@ impl CallState {
         let limiter = StoreLimiter::with_tracker(&handler.plugin.limits, &runtime.memory);
         let mut table = ResourceTable::new();
         table.set_max_capacity(runtime.max_handles);
-        Self { table, limiter, handler, deadline, panic: None, output: Output::default(), locals: Vec::new() }
+        Self { table, limiter, handler, deadline, panic: None, output: None, locals: Vec::new() }
+    }
+
+    /// Forgets what belongs to the call that has ended, for an instance that serves another one. What the guest's memory
+    /// takes stays counted. The caller has seen that the table is empty.
+    pub(crate) fn end_use(&mut self) {
+        self.panic = None;
+        self.output = None;
+        self.locals.clear();
+        self.limiter.begin_use();
+    }
+
+    /// What [`CallState::new`] does, for a call on an instance that has served others.
+    pub(crate) fn begin_use(&mut self, handler: &Arc<Handler>, deadline: Instant) {
+        self.handler = Arc::clone(handler);
+        self.deadline = deadline;
     }
 
     /// The plugin that is running: the host's name for it, never the guest's.
@@ -57,6 +79,19 @@ impl CallState {
         &mut self.table
     }
 
+    /// Where the guest's standard output goes, for a capability that offers such a stream.
+    pub fn output(&mut self) -> GuestOutput {
+        let output = Arc::clone(self.output.get_or_insert_default());
+        GuestOutput { handler: Arc::clone(&self.handler), output }
+    }
+
+    /// Writes what the guest left in its output without a line end.
+    pub(crate) fn finish_output(&mut self) {
+        if self.output.is_some() {
+            self.output().finish();
+        }
+    }
+
     /// The instruments of the plugin that is running.
     #[must_use]
     pub fn metrics(&self) -> &tapline_metrics::PluginMetrics {
@@ -71,6 +106,11 @@ impl CallState {
 
     /// Something that a capability counts or keeps during one call; made with `Default` when first asked for.
     pub fn local<T: Any + Send + Default>(&mut self) -> &mut T {
+        self.local_and_table().0
+    }
+
+    /// The same together with the table of handles, for a host function that needs both at once.
+    pub fn local_and_table<T: Any + Send + Default>(&mut self) -> (&mut T, &mut ResourceTable) {
         let key = TypeId::of::<T>();
         let index = match self.locals.iter().position(|(id, _)| *id == key) {
             Some(index) => index,
@@ -80,6 +120,7 @@ impl CallState {
             }
         };
         #[expect(clippy::expect_used, reason = "the entry was made, or found, under the identifier of this very type")]
-        self.locals[index].1.downcast_mut().expect("a local is stored under its own type")
+        let local = self.locals[index].1.downcast_mut().expect("a local is stored under its own type");
+        (local, &mut self.table)
     }
 }

@@ -1,6 +1,6 @@
 //! What a tap is to the host: a name, the interfaces through which plugins implement it, and how answers fold.
 
-use std::future::Future;
+use std::{any::TypeId, future::Future};
 
 use tapline_tap_dispatch::{Contract, OnFailure, Policy, TapName};
 use wasmtime::{
@@ -68,6 +68,15 @@ pub trait Tap: Sized + Send + Sync + 'static {
     /// What a handler answers, checked.
     type Answer: Send;
 
+    /// What stands in for the answer of a handler that failed, where [`Tap::ON_FAILURE`] is
+    /// [`OnFailure::Default`]. `None` skips the handler. It is also what a handler answers that is not called because its
+    /// circuit breaker is open.
+    #[must_use]
+    fn default_answer(input: &Self::Input) -> Option<Self::Answer> {
+        let _ = input;
+        None
+    }
+
     /// Compares the signature of a plugin's function with the one that [`Tap::call`] will use. Runs once, when a
     /// plugin is loaded; `interface` is an index into [`Tap::INTERFACES`].
     ///
@@ -112,6 +121,8 @@ impl Signature<'_> {
 /// A tap without its types, as the host keeps it.
 #[derive(Clone, Copy)]
 pub(crate) struct TapKind {
+    /// The type that implements [`Tap`]: what a dispatch names.
+    pub(crate) of: TypeId,
     pub(crate) name: &'static str,
     pub(crate) interfaces: &'static [Interface],
     policy: Policy,
@@ -122,6 +133,7 @@ pub(crate) struct TapKind {
 impl TapKind {
     pub(crate) fn of<T: Tap>() -> Self {
         Self {
+            of: TypeId::of::<T>(),
             name: T::NAME,
             interfaces: T::INTERFACES,
             policy: <T::Policy as Fold<T>>::POLICY,

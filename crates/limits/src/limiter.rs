@@ -125,6 +125,15 @@ impl StoreLimiter {
         self.refused
     }
 
+    /// Forgets the refusals and begins the peak anew, for a store that serves another call. What its memories and tables
+    /// have stays counted.
+    pub fn begin_use(&mut self) {
+        self.peak_bytes = self.memory_bytes;
+        self.refused_growths = 0;
+        self.refused = None;
+        self.granted = None;
+    }
+
     fn refuse(&mut self, kind: RefusalKind, asked: u64, limit: u64) {
         self.granted = None;
         self.refused = Some(Refusal { kind, asked, limit });

@@ -19,6 +19,8 @@ pub struct TapMetrics(Option<Arc<TapSeries>>);
 struct TapSeries {
     outcomes: [Arc<AtomicU64>; Outcome::ALL.len()],
     duration: Arc<Histogram>,
+    breaker_state: Arc<AtomicU64>,
+    breaker_openings: Arc<AtomicU64>,
 }
 
 impl TapMetrics {
@@ -29,6 +31,8 @@ impl TapMetrics {
                     families.number(Id::TapInvocations, &[plugin, tap, Outcome::ALL[outcome].as_str()])
                 }),
                 duration: families.histogram(Id::TapDuration, &[plugin, tap]),
+                breaker_state: families.number(Id::BreakerState, &[plugin, tap]),
+                breaker_openings: families.number(Id::BreakerOpenings, &[plugin, tap]),
             })
         }))
     }
@@ -38,6 +42,21 @@ impl TapMetrics {
         if let Some(series) = &self.0 {
             series.outcomes[outcome as usize].fetch_add(1, Relaxed);
             series.duration.observe(took);
+        }
+    }
+
+    /// The handler's circuit breaker opened.
+    pub fn breaker_opened(&self) {
+        if let Some(series) = &self.0 {
+            series.breaker_openings.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What the handler's circuit breaker does: 0 closed, 1 half-open, 2 open. Set when somebody looks, because a breaker
+    /// that is open becomes half-open by the mere passing of time.
+    pub fn set_breaker_state(&self, state: u64) {
+        if let Some(series) = &self.0 {
+            series.breaker_state.store(state, Relaxed);
         }
     }
 }
@@ -50,6 +69,7 @@ pub struct PluginMetrics(Option<Arc<PluginSeries>>);
 struct PluginSeries {
     instantiate: Arc<Histogram>,
     teardown: Arc<Histogram>,
+    reuses: Arc<AtomicU64>,
     memory_peak: Arc<AtomicU64>,
     refused_growths: Arc<AtomicU64>,
     output_dropped: Arc<AtomicU64>,
@@ -63,6 +83,7 @@ impl PluginMetrics {
             Arc::new(PluginSeries {
                 instantiate: families.histogram(Id::InstantiateDuration, &[plugin]),
                 teardown: families.histogram(Id::TeardownDuration, &[plugin]),
+                reuses: families.number(Id::InstanceReuses, &[plugin]),
                 memory_peak: families.number(Id::MemoryPeak, &[plugin]),
                 refused_growths: families.number(Id::RefusedGrowths, &[plugin]),
                 output_dropped: families.number(Id::GuestOutputDropped, &[plugin]),
@@ -85,6 +106,13 @@ impl PluginMetrics {
     pub fn torn_down(&self, took: Duration) {
         if let Some(series) = &self.0 {
             series.teardown.observe(took);
+        }
+    }
+
+    /// A call runs on an instance that earlier calls have used.
+    pub fn instance_reused(&self) {
+        if let Some(series) = &self.0 {
+            series.reuses.fetch_add(1, Relaxed);
         }
     }
 

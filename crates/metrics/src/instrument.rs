@@ -92,10 +92,16 @@ instruments! {
         "Calls of a handler, by how they ended.";
     TapDuration: "tapline_tap_duration_seconds", Histogram, Seconds, ["plugin", "tap"],
         "Time of one call of a handler, from taking an instance to the decoded answer.";
+    BreakerState: "tapline_breaker_state", Gauge, Count, ["plugin", "tap"],
+        "What the circuit breaker of a handler does: 0 closed, 1 half-open, 2 open.";
+    BreakerOpenings: "tapline_breaker_openings_total", Counter, Count, ["plugin", "tap"],
+        "Times that the circuit breaker of a handler opened, also after a probe that failed.";
     InstantiateDuration: "tapline_instantiate_duration_seconds", Histogram, Seconds, ["plugin"],
         "Time to make one instance.";
     TeardownDuration: "tapline_teardown_duration_seconds", Histogram, Seconds, ["plugin"],
         "Time to drop one instance.";
+    InstanceReuses: "tapline_instance_reuses_total", Counter, Count, ["plugin"],
+        "Calls that ran on an instance which earlier calls had used.";
     QueueWaitDuration: "tapline_queue_wait_duration_seconds", Histogram, Seconds, [],
         "Time that a call waited for a free slot of the pool.";
     MemoryPeak: "tapline_memory_peak_bytes", Gauge, Bytes, ["plugin"],
@@ -106,6 +112,8 @@ instruments! {
         "Instances that can exist at the same time.";
     PoolSlotsInUse: "tapline_pool_slots_in_use", Gauge, Count, [],
         "Instances that exist now.";
+    PoolSlotsIdle: "tapline_pool_slots_idle", Gauge, Count, [],
+        "Instances among them that wait for their next use.";
     CacheLoads: "tapline_cache_loads_total", Counter, Count, ["level"],
         "Compiled plugins that were asked for, by where they came from.";
     CompileDuration: "tapline_compile_duration_seconds", Histogram, Seconds, [],

@@ -48,8 +48,12 @@ label_values! {
         HostError => "host_error",
         /// No instance became free in time.
         Overloaded => "overloaded",
+        /// The circuit breaker was open: the guest was not called.
+        BreakerOpen => "breaker_open",
         /// The caller went away before there was an answer.
         Cancelled => "cancelled",
+        /// There were too many calls around it already, so it was not made.
+        TooDeep => "too_deep",
         /// The host takes no new calls because it is stopping.
         ShuttingDown => "shutting_down",
     }

@@ -33,6 +33,7 @@ struct Inner {
     compile: Arc<Histogram>,
     pool_slots: Arc<AtomicU64>,
     pool_slots_in_use: Arc<AtomicU64>,
+    pool_slots_idle: Arc<AtomicU64>,
     plugins_loaded: Arc<AtomicU64>,
     cache_loads: [Arc<AtomicU64>; CacheLevel::ALL.len()],
 }
@@ -71,6 +72,7 @@ impl Metrics {
             compile: families.histogram(Id::CompileDuration, &[]),
             pool_slots: families.number(Id::PoolSlots, &[]),
             pool_slots_in_use: families.number(Id::PoolSlotsInUse, &[]),
+            pool_slots_idle: families.number(Id::PoolSlotsIdle, &[]),
             plugins_loaded: families.number(Id::PluginsLoaded, &[]),
             cache_loads: std::array::from_fn(|level| {
                 families.number(Id::CacheLoads, &[CacheLevel::ALL[level].as_str()])
@@ -123,6 +125,13 @@ impl Metrics {
     pub fn set_pool_slots_in_use(&self, slots: u64) {
         if let Some(inner) = &self.0 {
             inner.pool_slots_in_use.store(slots, Relaxed);
+        }
+    }
+
+    /// This many of the instances that are alive wait for their next use. Set when somebody looks.
+    pub fn set_pool_slots_idle(&self, slots: u64) {
+        if let Some(inner) = &self.0 {
+            inner.pool_slots_idle.store(slots, Relaxed);
         }
     }
 

@@ -13,7 +13,7 @@ use tapline_host_core::{Ballot, PluginName, Tap};
 
 use crate::{
     body,
-    error::{PageError, is_busy},
+    error::{PageError, is_busy, is_host_busy},
     server::Server,
 };
 
@@ -142,7 +142,7 @@ impl Server {
         self.ask(Arc::clone(&item)).await?;
         timing.access = lap();
         let view = self.host().dispatch(ItemView, &item).await?;
-        if let Some(busy) = view.failures.iter().find(|failure| is_busy(failure)) {
+        if let Some(busy) = view.failures.iter().find(|failure| is_host_busy(failure)) {
             return Err(PageError::Busy(busy.clone()));
         }
         timing.dispatch = lap();

@@ -7,6 +7,7 @@ use crate::server::Server;
 pub(crate) fn document(server: &Server) -> Value {
     let host = server.host();
     let snapshots = host.metrics().tap_snapshots();
+    let breakers = host.breakers();
     let plugins: Vec<Value> = host
         .plugins()
         .iter()
@@ -16,11 +17,19 @@ pub(crate) fn document(server: &Server) -> Value {
                 .iter()
                 .filter(|snapshot| snapshot.plugin == name)
                 .map(|snapshot| {
+                    let breaker = breakers
+                        .iter()
+                        .find(|breaker| breaker.plugin.as_str() == name && breaker.tap.as_str() == snapshot.tap);
                     json!({
                         "tap": snapshot.tap,
                         "invocations": snapshot.invocations,
                         "failures": snapshot.failures,
                         "total_seconds": snapshot.total_seconds,
+                        "breaker": breaker.map(|breaker| json!({
+                            "state": breaker.state.as_str(),
+                            "openings": breaker.openings,
+                            "retry_in_seconds": breaker.retry_in.as_secs_f64(),
+                        })),
                     })
                 })
                 .collect();

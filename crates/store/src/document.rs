@@ -11,8 +11,8 @@ use tapline_content::{Field, FormattedText, Header, Item, ItemError, Reference, 
 
 use crate::time;
 
-pub(crate) use json::from_json_line;
-pub(crate) use markdown::from_markdown;
+use json::from_json_line;
+use markdown::from_markdown;
 
 /// Largest document, in bytes: large enough for any text, small enough to be held in memory several times.
 pub const MAX_DOCUMENT: u64 = 64 << 20;
@@ -162,6 +162,25 @@ impl Draft {
         };
         Ok(Item::new(header, self.fields)?)
     }
+}
+
+/// What [`import`](crate::import()) makes of the text of a Markdown file, without storing it. `id` and `name` stand in
+/// when the document does not name its identifier or its title.
+///
+/// # Errors
+///
+/// The text cannot become an item; the error knows the line where that is possible.
+pub fn parse_markdown(text: &str, id: &str, name: &str) -> Result<Item, DocumentError> {
+    from_markdown(text, id.to_owned(), name)?.into_item()
+}
+
+/// What [`import`](crate::import()) makes of one line of a JSON lines file, without storing it.
+///
+/// # Errors
+///
+/// The line cannot become an item.
+pub fn parse_json_line(line: &str) -> Result<Item, DocumentError> {
+    from_json_line(line)?.into_item()
 }
 
 /// What an item is when its document does not say.

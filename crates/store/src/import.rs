@@ -11,7 +11,7 @@ use tapline_content::Item;
 use tapline_host_core::{CallError, Host};
 
 use crate::{
-    document::{DocumentError, MAX_DOCUMENT, from_json_line, from_markdown, slug},
+    document::{DocumentError, MAX_DOCUMENT, parse_json_line, parse_markdown, slug},
     error::StoreError,
     save::Outcome,
     store::Store,
@@ -165,7 +165,7 @@ impl Import<'_> {
     async fn markdown(&mut self, file: &Source) {
         let id = slug(&file.name.with_extension("").to_string_lossy());
         let name = file.path.file_stem().unwrap_or_default().to_string_lossy();
-        let read = read_document(&file.path).and_then(|text| from_markdown(&text, id, &name)?.into_item());
+        let read = read_document(&file.path).and_then(|text| parse_markdown(&text, &id, &name));
         let saved = match read {
             Ok(item) => self.save(item, &file.path).await,
             Err(error) => Err(error.into()),
@@ -208,7 +208,7 @@ impl Import<'_> {
                 continue;
             }
             any = true;
-            let saved = match from_json_line(&text).and_then(|draft| draft.into_item()) {
+            let saved = match parse_json_line(&text) {
                 Ok(item) => self.save(item, path).await.map(drop),
                 Err(error) => Err(error.into()),
             };

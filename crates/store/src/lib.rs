@@ -46,7 +46,7 @@ mod save;
 mod store;
 mod time;
 
-pub use document::{DocumentError, MAX_DOCUMENT, MAX_FRONT_MATTER};
+pub use document::{DocumentError, MAX_DOCUMENT, MAX_FRONT_MATTER, parse_json_line, parse_markdown};
 pub use error::StoreError;
 pub use import::{Bad, ImportReport, Progress, import};
 pub use save::{Deleted, Outcome, Saved};

@@ -40,6 +40,15 @@ pub enum OnFailure {
     Fail,
     /// The failure counts as a denial. Only [`Policy::Vote`] has it; the other folds treat it as [`OnFailure::Fail`].
     Deny,
+    /// The failure is recorded, and the dispatch goes on as if the handler had given the tap's default answer.
+    Default,
+}
+
+impl OnFailure {
+    /// Whether the dispatch goes on after a failure.
+    pub(crate) fn goes_on(self) -> bool {
+        matches!(self, Self::Skip | Self::Default)
+    }
 }
 
 impl fmt::Display for OnFailure {
@@ -48,6 +57,7 @@ impl fmt::Display for OnFailure {
             Self::Skip => "skip",
             Self::Fail => "fail",
             Self::Deny => "deny",
+            Self::Default => "default",
         })
     }
 }
@@ -72,6 +82,12 @@ pub enum ContractError {
         /// Its policy.
         policy: Policy,
     },
+    /// Nobody answers a notification, so nothing can stand in for an answer.
+    #[error("tap `{tap}` is a notification: it has no answer that could have a default")]
+    NothingToAnswer {
+        /// The tap.
+        tap: TapName,
+    },
 }
 
 /// A tap's name, policy and failure rule, in a combination that makes sense.
@@ -87,12 +103,14 @@ impl Contract {
     ///
     /// # Errors
     ///
-    /// [`ContractError`] when a vote does not fail closed, or when another policy is to deny on failure.
+    /// [`ContractError`] when a vote does not fail closed, when another policy is to deny on failure, or when a
+    /// notification is to have a default answer.
     pub fn new(tap: TapName, policy: Policy, on_failure: OnFailure) -> Result<Self, ContractError> {
         match (policy, on_failure) {
             (Policy::Vote, OnFailure::Deny) => {}
             (Policy::Vote, _) => return Err(ContractError::VoteFailsOpen { tap, on_failure }),
             (_, OnFailure::Deny) => return Err(ContractError::NothingToDeny { tap, policy }),
+            (Policy::Notify, OnFailure::Default) => return Err(ContractError::NothingToAnswer { tap }),
             _ => {}
         }
         Ok(Self { tap, policy, on_failure })
@@ -125,8 +143,9 @@ mod tests {
     fn only_a_vote_denies_and_a_vote_only_denies() {
         let tap = TapName::new("t").unwrap();
         for policy in [Policy::Collect, Policy::Alter, Policy::Notify, Policy::Vote, Policy::First] {
-            for on_failure in [OnFailure::Skip, OnFailure::Fail, OnFailure::Deny] {
-                let sensible = (policy == Policy::Vote) == (on_failure == OnFailure::Deny);
+            for on_failure in [OnFailure::Skip, OnFailure::Fail, OnFailure::Deny, OnFailure::Default] {
+                let sensible = (policy == Policy::Vote) == (on_failure == OnFailure::Deny)
+                    && !(policy == Policy::Notify && on_failure == OnFailure::Default);
                 let contract = Contract::new(tap.clone(), policy, on_failure);
                 assert_eq!(contract.is_ok(), sensible, "{policy} with {on_failure}: {contract:?}");
             }

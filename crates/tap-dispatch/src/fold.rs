@@ -78,9 +78,9 @@ where
     }
 }
 
-/// The first failure in order ends the dispatch, unless the contract skips failures.
+/// The first failure in order ends the dispatch, unless the contract lets it go on.
 fn check<E>(on_failure: OnFailure, failures: Vec<(usize, E)>) -> Result<Vec<(usize, E)>, E> {
-    if on_failure == OnFailure::Skip {
+    if on_failure.goes_on() {
         return Ok(failures);
     }
     match failures.into_iter().next() {
@@ -92,7 +92,8 @@ fn check<E>(on_failure: OnFailure, failures: Vec<(usize, E)>) -> Result<Vec<(usi
 /// Calls all handlers concurrently and gathers their answers in order.
 ///
 /// Every handler runs to its end, also after another one failed: what a plugin did never depends on how fast its
-/// neighbour was.
+/// neighbour was. With [`OnFailure::Default`], `default` stands in for the answer of a handler that failed; `None` skips
+/// the handler.
 ///
 /// # Errors
 ///
@@ -100,6 +101,7 @@ fn check<E>(on_failure: OnFailure, failures: Vec<(usize, E)>) -> Result<Vec<(usi
 pub async fn collect<'a, H, A, E, F, Fut>(
     handlers: &'a [H],
     on_failure: OnFailure,
+    default: impl Fn() -> Option<A>,
     call: F,
 ) -> Result<Collected<A, E>, E>
 where
@@ -108,9 +110,12 @@ where
 {
     let mut answers = Vec::with_capacity(handlers.len());
     let mut failures = Vec::new();
-    join(handlers, call, |index, result| match result {
-        Ok(answer) => answers.push((index, answer)),
-        Err(error) => failures.push((index, error)),
+    join(handlers, call, |index, result| {
+        let answer = result.map(Some).unwrap_or_else(|error| {
+            failures.push((index, error));
+            if on_failure == OnFailure::Default { default() } else { None }
+        });
+        answers.extend(answer.map(|answer| (index, answer)));
     })
     .await;
     Ok(Collected { answers, failures: check(on_failure, failures)? })
@@ -171,6 +176,9 @@ where
 /// that it was given, so that the next handler finds it as it was. Owning is what keeps the future `Send`: a closure
 /// that is lent the state would have to be so for every lifetime, which the compiler cannot prove.
 ///
+/// With [`OnFailure::Default`], `default` makes of the unaltered state what the next handler gets; `None` leaves it as it
+/// was.
+///
 /// # Errors
 ///
 /// With [`OnFailure::Fail`], the first error; the handlers behind it are not called and the state is dropped.
@@ -178,6 +186,7 @@ pub async fn alter<'a, H, S, E, F, Fut>(
     handlers: &'a [H],
     mut state: S,
     on_failure: OnFailure,
+    default: impl Fn(&S) -> Option<S>,
     call: F,
 ) -> Result<Altered<S, E>, E>
 where
@@ -188,9 +197,10 @@ where
     for (index, handler) in handlers.iter().enumerate() {
         state = match call(handler, state).await {
             Ok(altered) => altered,
-            Err((unaltered, error)) if on_failure == OnFailure::Skip => {
+            Err((unaltered, error)) if on_failure.goes_on() => {
                 failures.push((index, error));
-                unaltered
+                let stand_in = if on_failure == OnFailure::Default { default(&unaltered) } else { None };
+                stand_in.unwrap_or(unaltered)
             }
             Err((_, error)) => return Err(error),
         };
@@ -200,23 +210,33 @@ where
 
 /// Asks one handler after another until one answers. The handlers behind it are not called.
 ///
+/// With [`OnFailure::Default`], `default` is what a handler that failed answers; `None` asks the next one.
+///
 /// # Errors
 ///
 /// With [`OnFailure::Fail`], the first error that comes before an answer.
-pub async fn first<'a, H, A, E, F, Fut>(handlers: &'a [H], on_failure: OnFailure, call: F) -> Result<Found<A, E>, E>
+pub async fn first<'a, H, A, E, F, Fut>(
+    handlers: &'a [H],
+    on_failure: OnFailure,
+    default: impl Fn() -> Option<A>,
+    call: F,
+) -> Result<Found<A, E>, E>
 where
     F: Fn(&'a H) -> Fut,
     Fut: Future<Output = Result<Option<A>, E>>,
 {
     let mut failures = Vec::new();
     for (index, handler) in handlers.iter().enumerate() {
-        match call(handler).await {
-            Ok(Some(answer)) => {
-                return Ok(Found { answer: Some((index, answer)), failures });
+        let answer = match call(handler).await {
+            Ok(answer) => answer,
+            Err(error) if on_failure.goes_on() => {
+                failures.push((index, error));
+                if on_failure == OnFailure::Default { default() } else { None }
             }
-            Ok(None) => {}
-            Err(error) if on_failure == OnFailure::Skip => failures.push((index, error)),
             Err(error) => return Err(error),
+        };
+        if let Some(answer) = answer {
+            return Ok(Found { answer: Some((index, answer)), failures });
         }
     }
     Ok(Found { answer: None, failures })

@@ -8,6 +8,7 @@
 //!
 //! - [`Contract`]: a tap's [`Policy`] (how answers fold) and [`OnFailure`] (what a failing handler does to the rest).
 //! - [`resolve`]: turns what plugins and operator ask for ([`Placement`], [`Override`]) into an [`Order`].
+//! - [`Breaker`]: keeps a handler from being called that fails again and again.
 //! - [`collect`], [`alter`], [`notify`], [`vote`], [`first`]: call the handlers and fold what they answer. An answer's
 //!   place is its handler's place in the order, whoever finishes first.
 //!
@@ -25,7 +26,7 @@
 //! assert_eq!(order.plugins(), [PluginName::new("seo")?, PluginName::new("related")?]);
 //!
 //! // Real handlers are instances of plugins; here each answers with its own name.
-//! let collected = collect(order.plugins(), OnFailure::Skip, |plugin| async move {
+//! let collected = collect(order.plugins(), OnFailure::Skip, || None, |plugin| async move {
 //!     Ok::<_, std::io::Error>(plugin.to_string())
 //! })
 //! .await?;
@@ -34,12 +35,17 @@
 //! # }
 //! ```
 
+mod breaker;
 mod contract;
 mod fold;
 mod name;
 mod order;
 mod placement;
 
+pub use breaker::{
+    Breaker, BreakerChange, BreakerError, BreakerSettings, BreakerState, BreakerView, DEFAULT_BREAKER_FAILURES,
+    DEFAULT_FIRST_OPEN, DEFAULT_MAX_OPEN, PartialBreaker, Pass,
+};
 pub use contract::{Contract, ContractError, OnFailure, Policy};
 pub use fold::{Altered, Ballot, Collected, Found, Verdict, alter, collect, first, notify, vote};
 pub use name::{NameError, PluginName, TapName};

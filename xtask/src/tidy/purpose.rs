@@ -43,7 +43,7 @@ mod tests {
             description: "How much.".to_owned(),
             directory: "crates/limits".to_owned(),
             entry: "crates/limits/src/lib.rs".to_owned(),
-            needs: Vec::new(),
+            ..Package::default()
         }
     }
 

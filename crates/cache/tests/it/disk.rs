@@ -59,7 +59,7 @@ fn what_left_memory_comes_back_from_disk() {
     let (_parent, directory) = place();
     let wasm = component(3);
     on_disk(&engine, &directory).get_or_compile(&wasm).unwrap();
-    let config = CacheConfig { directory: Some(directory), max_entries: 0 };
+    let config = CacheConfig { directory: Some(directory), max_entries: 0, ..CacheConfig::default() };
     let cache = ArtifactCache::new(&engine, config);
     for _ in 0..2 {
         assert_eq!(cache.get_or_compile(&wasm).unwrap().source, Source::Disk);
@@ -71,8 +71,12 @@ fn the_directory_keeps_what_was_used_last() {
     let engine = engine();
     let (_parent, directory) = place();
     let [one, two, three] = [1, 2, 3].map(component);
-    let cache =
-        |max_entries| ArtifactCache::new(&engine, CacheConfig { directory: Some(directory.clone()), max_entries });
+    let cache = |max_entries| {
+        ArtifactCache::new(
+            &engine,
+            CacheConfig { directory: Some(directory.clone()), max_entries, ..CacheConfig::default() },
+        )
+    };
     let age = |wasm: &[u8], hours: u64| {
         let path = directory.join(cache(1).key(wasm).file_name());
         let time = SystemTime::now() - Duration::from_secs(hours * 3600);

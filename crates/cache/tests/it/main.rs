@@ -6,6 +6,7 @@ mod disk;
 mod hostile;
 mod memory;
 mod together;
+mod worker;
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,7 @@ fn on_disk(engine: &Engine, directory: &Path) -> ArtifactCache {
 }
 
 fn in_memory(engine: &Engine, max_entries: usize) -> ArtifactCache {
-    ArtifactCache::new(engine, CacheConfig { directory: None, max_entries })
+    ArtifactCache::new(engine, CacheConfig { max_entries, ..CacheConfig::default() })
 }
 
 /// The names of the files in a directory, sorted.

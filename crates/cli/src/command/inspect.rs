@@ -10,7 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use tapline_host_core::{Manifest, PluginName, TapRecord};
+use tapline_host_core::{Capability, Manifest, PluginName, TapRecord};
+use tapline_host_wasi::{Clocks, Files, Network, Random, Standard};
 
 use crate::{report::Hint, table};
 
@@ -59,7 +60,7 @@ fn taps(manifest: &Manifest) -> Vec<Tap<'_>> {
     taps.collect()
 }
 
-/// The interfaces that this program offers, with the grants that they need. [`Manifest`] is read without a host, so the
+/// The interfaces of Tapline that this program offers, with the grants that they need. [`Manifest`] is read without a host, so the
 /// host cannot be asked; a test compares.
 const OFFERED: [(&str, Option<&str>); 4] = [
     ("tapline:host/diagnostics@0.1.0", None),
@@ -68,9 +69,13 @@ const OFFERED: [(&str, Option<&str>); 4] = [
     ("tapline:host/database@0.1.0", Some("database")),
 ];
 
-/// `None`: this program does not offer the interface. `Some(None)`: every plugin has it.
-fn grant(interface: &str) -> Option<Option<&'static str>> {
-    OFFERED.iter().find(|(offered, _)| *offered == interface).map(|(_, grant)| *grant)
+/// `None`: this program does not offer the interface. `Some(None)`: the plugin needs no grant for it.
+fn grant(manifest: &Manifest, interface: &str) -> Option<Option<&'static str>> {
+    let network = Network::default();
+    let wasi: [&dyn Capability; 5] = [&Standard, &Files, &network, &Clocks, &Random];
+    let listed = OFFERED.iter().find(|(offered, _)| *offered == interface).map(|(_, grant)| *grant);
+    let found = listed.or_else(|| wasi.iter().find(|one| one.offers(interface)).map(|one| one.grant_name()));
+    found.map(|grant| grant.filter(|_| manifest.calls(interface)))
 }
 
 fn page(file: &Path, manifest: &Manifest) -> String {
@@ -105,7 +110,7 @@ fn page(file: &Path, manifest: &Manifest) -> String {
         .imports
         .iter()
         .map(|interface| {
-            let needs = match grant(interface) {
+            let needs = match grant(manifest, interface) {
                 Some(None) => "no grant".to_owned(),
                 Some(Some(name)) => format!("the grant `{name}`"),
                 None => "what this program does not offer".to_owned(),
@@ -136,7 +141,7 @@ fn document(manifest: &Manifest) -> Value {
         .imports
         .iter()
         .map(|interface| {
-            let grant = grant(interface);
+            let grant = grant(manifest, interface);
             json!({ "interface": interface, "offered": grant.is_some(), "grant": grant.flatten() })
         })
         .collect();
@@ -153,13 +158,13 @@ fn document(manifest: &Manifest) -> Value {
         "table_elements": manifest.table_elements,
         "taps": taps,
         "imports": imports,
+        "imported_functions": manifest.imported_functions,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use tapline_content::ContentTypes;
-    use tapline_host_core::Capability;
     use tapline_host_database::{Database, DatabaseConfig};
     use tapline_host_log::Log;
     use tapline_store::Store;

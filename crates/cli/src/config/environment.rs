@@ -1,56 +1,180 @@
-//! What the environment says, beside the variables that stand for flags.
+//! What the environment says.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
+use clap::ValueEnum;
 use tapline_host_core::limits::PAGE_BYTES;
 
-use super::error::ConfigError;
+use super::{error::ConfigError, setting::Given};
+use crate::{arguments::LogFormat, keys::nearest};
+
+/// All variables that the program reads. Another one with this prefix is an error: somebody meant something by it.
+const PREFIX: &str = "TAPLINE_";
+pub(super) const VARIABLES: [&str; 16] = [
+    "TAPLINE_CONFIG",
+    "TAPLINE_DATABASE_URL",
+    "TAPLINE_LISTEN",
+    "TAPLINE_LOG",
+    "TAPLINE_LOG_FORMAT",
+    "TAPLINE_CACHE_DIRECTORY",
+    "TAPLINE_WASM_MAX_POOL_SIZE",
+    "TAPLINE_WASM_INITIAL_POOL_SIZE",
+    "TAPLINE_WASM_MEMORY_LIMIT_MB",
+    "TAPLINE_WASM_MEMORY_LIMIT_PAGES",
+    "TAPLINE_WASM_ENABLE_SIMD",
+    "TAPLINE_WASM_ENABLE_AOT_CACHE",
+    "TAPLINE_WASM_ENABLE_REUSE",
+    "TAPLINE_WASM_ENABLE_METRICS",
+    "TAPLINE_WASM_COLD_START_TARGET_MS",
+    "TAPLINE_WASM_TIMEOUT_SECS",
+];
+
+const NUMBER: &str = "a whole number from 1";
+const TRUTH: &str = "true or false";
+const TEXT: &str = "something";
 
 /// Variables that are set. The others leave the file's word.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
-    pub(super) cache_directory: Option<PathBuf>,
-    pub(super) pool_size: Option<u32>,
-    pub(super) max_memory_bytes: Option<u64>,
-    pub(super) max_execution_time_ms: Option<u64>,
-    pub(super) enable_metrics: Option<bool>,
-    pub(super) enable_aot_cache: Option<bool>,
+    pub(super) config: Option<PathBuf>,
+    pub(super) database: Option<Given<String>>,
+    pub(super) listen: Option<Given<String>>,
+    pub(super) log: Option<Given<String>>,
+    pub(super) log_format: Option<Given<LogFormat>>,
+    pub(super) cache_directory: Option<Given<PathBuf>>,
+    pub(super) max_pool_size: Option<Given<u32>>,
+    pub(super) initial_pool_size: Option<Given<u32>>,
+    pub(super) max_memory_bytes: Option<Given<u64>>,
+    pub(super) enable_simd: Option<Given<bool>>,
+    pub(super) enable_aot_cache: Option<Given<bool>>,
+    pub(super) enable_reuse: Option<Given<bool>>,
+    pub(super) enable_metrics: Option<Given<bool>>,
+    pub(super) cold_start_target_ms: Option<Given<u64>>,
+    pub(super) max_execution_time_ms: Option<Given<u64>>,
 }
 
-const NUMBER: &str = "a whole number from 1";
-const TRUTH: &str = "true or false";
-
 impl Environment {
-    pub(super) fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let number = |name| value::<u64>(&lookup, name, NUMBER, |value| *value > 0);
-        let truth = |name| value::<bool>(&lookup, name, TRUTH, |_| true);
-        let bytes = number("TAPLINE_WASM_MEMORY_LIMIT_MB")?.map(|mebibytes| mebibytes.saturating_mul(1 << 20));
-        let pages = number("TAPLINE_WASM_MEMORY_LIMIT_PAGES")?.map(|pages| pages.saturating_mul(PAGE_BYTES));
-        if let (Some(bytes), Some(bytes_of_pages)) = (bytes, pages)
+    /// Takes the variables that are meant for this program out of all of them.
+    pub(super) fn read<K, V>(variables: impl IntoIterator<Item = (K, V)>) -> Result<Self, ConfigError>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let mut set = Vec::new();
+        for (name, value) in variables {
+            // A name that is no text is nobody's here.
+            let Ok(name) = name.into().into_string() else { continue };
+            if !name.starts_with(PREFIX) {
+                continue;
+            }
+            let Some(known) = VARIABLES.into_iter().find(|known| *known == name) else {
+                let nearest = nearest(&name, VARIABLES);
+                return Err(ConfigError::UnknownVariable { name, nearest, known: &VARIABLES });
+            };
+            set.push((known, value.into()));
+        }
+        // In the order of the table, so that of two that are wrong always the same is complained about.
+        set.sort_by_key(|(name, _)| VARIABLES.iter().position(|known| known == name));
+        Self::fill(&set)
+    }
+
+    fn fill(set: &[(&'static str, OsString)]) -> Result<Self, ConfigError> {
+        let mut it = Self::default();
+        let (mut mebibytes, mut pages) = (None, None);
+        for (name, value) in set {
+            let given = Variable { name, value };
+            match *name {
+                "TAPLINE_CONFIG" => it.config = Some(given.path()?.1),
+                "TAPLINE_DATABASE_URL" => it.database = Some(given.text()?),
+                "TAPLINE_LISTEN" => it.listen = Some(given.text()?),
+                "TAPLINE_LOG" => it.log = Some(given.text()?),
+                "TAPLINE_LOG_FORMAT" => it.log_format = Some(given.log_format()?),
+                "TAPLINE_CACHE_DIRECTORY" => it.cache_directory = Some(given.path()?),
+                "TAPLINE_WASM_MAX_POOL_SIZE" => it.max_pool_size = Some(given.number()?),
+                "TAPLINE_WASM_INITIAL_POOL_SIZE" => it.initial_pool_size = Some(given.number()?),
+                "TAPLINE_WASM_MEMORY_LIMIT_MB" => mebibytes = Some(given.number::<u64>()?),
+                "TAPLINE_WASM_MEMORY_LIMIT_PAGES" => pages = Some(given.number::<u64>()?),
+                "TAPLINE_WASM_ENABLE_SIMD" => it.enable_simd = Some(given.truth()?),
+                "TAPLINE_WASM_ENABLE_AOT_CACHE" => it.enable_aot_cache = Some(given.truth()?),
+                "TAPLINE_WASM_ENABLE_REUSE" => it.enable_reuse = Some(given.truth()?),
+                "TAPLINE_WASM_ENABLE_METRICS" => it.enable_metrics = Some(given.truth()?),
+                "TAPLINE_WASM_COLD_START_TARGET_MS" => it.cold_start_target_ms = Some(given.number()?),
+                "TAPLINE_WASM_TIMEOUT_SECS" => {
+                    let (name, seconds) = given.number::<u64>()?;
+                    it.max_execution_time_ms = Some((name, seconds.saturating_mul(1000)));
+                }
+                // None of the table comes here: the test below goes through it.
+                _ => {}
+            }
+        }
+        let mebibytes = mebibytes.map(|(name, number)| (name, number.saturating_mul(1 << 20)));
+        let pages = pages.map(|(name, number)| (name, number.saturating_mul(PAGE_BYTES)));
+        if let (Some((_, bytes)), Some((_, bytes_of_pages))) = (mebibytes, pages)
             && bytes != bytes_of_pages
         {
             return Err(ConfigError::Unequal { bytes, bytes_of_pages });
         }
-        Ok(Self {
-            cache_directory: lookup("TAPLINE_CACHE_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from),
-            pool_size: value(&lookup, "TAPLINE_WASM_MAX_POOL_SIZE", NUMBER, |size: &u32| *size > 0)?,
-            max_memory_bytes: bytes.or(pages),
-            max_execution_time_ms: number("TAPLINE_WASM_TIMEOUT_SECS")?.map(|seconds| seconds.saturating_mul(1000)),
-            enable_metrics: truth("TAPLINE_WASM_ENABLE_METRICS")?,
-            enable_aot_cache: truth("TAPLINE_WASM_ENABLE_AOT_CACHE")?,
-        })
+        it.max_memory_bytes = mebibytes.or(pages);
+        Ok(it)
     }
 }
 
-fn value<T: FromStr>(
-    lookup: impl Fn(&str) -> Option<String>,
+/// One variable that is set.
+struct Variable<'a> {
     name: &'static str,
-    expected: &'static str,
-    fits: impl Fn(&T) -> bool,
-) -> Result<Option<T>, ConfigError> {
-    let Some(value) = lookup(name) else { return Ok(None) };
-    match value.trim().parse() {
-        Ok(parsed) if fits(&parsed) => Ok(Some(parsed)),
-        _ => Err(ConfigError::Variable { name, value, expected }),
+    value: &'a OsString,
+}
+
+impl Variable<'_> {
+    fn refused(&self, expected: &'static str) -> ConfigError {
+        ConfigError::Variable { name: self.name, value: self.value.to_string_lossy().into_owned(), expected }
+    }
+
+    fn text(&self) -> Result<Given<String>, ConfigError> {
+        let text = self.value.to_str().filter(|text| !text.is_empty());
+        Ok((self.name, text.ok_or_else(|| self.refused(TEXT))?.to_owned()))
+    }
+
+    fn path(&self) -> Result<Given<PathBuf>, ConfigError> {
+        if self.value.is_empty() { Err(self.refused(TEXT)) } else { Ok((self.name, PathBuf::from(self.value))) }
+    }
+
+    fn parse<T: FromStr>(&self, expected: &'static str, fits: impl Fn(&T) -> bool) -> Result<Given<T>, ConfigError> {
+        let parsed = self.value.to_str().and_then(|text| text.trim().parse().ok()).filter(fits);
+        Ok((self.name, parsed.ok_or_else(|| self.refused(expected))?))
+    }
+
+    fn number<T: FromStr + Default + PartialEq>(&self) -> Result<Given<T>, ConfigError> {
+        self.parse(NUMBER, |number| *number != T::default())
+    }
+
+    fn truth(&self) -> Result<Given<bool>, ConfigError> {
+        self.parse(TRUTH, |_| true)
+    }
+
+    fn log_format(&self) -> Result<Given<LogFormat>, ConfigError> {
+        let format = self.value.to_str().and_then(|text| LogFormat::from_str(text, false).ok());
+        Ok((self.name, format.ok_or_else(|| self.refused("human or json"))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_of_the_table_is_read() {
+        for name in VARIABLES {
+            // One of these is a value that the variable takes.
+            let read = ["7", "true", "human"].map(|value| Environment::read([(name, value)]));
+            assert!(read.iter().any(Result::is_ok), "{name}: {read:?}");
+            let refused = Environment::read([(name, "")]).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("`{name}` is ``, not ")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_others() {
+        assert!(Environment::read([("PATH", "x"), ("TAPLINES", "x"), ("WASM_TIMEOUT_SECS", "x")]).is_ok());
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use tapline_host_core::limits::LimitsError;
 
+use super::setting::Setting;
+
 /// The configuration cannot be used. The operator has to act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +54,16 @@ pub(crate) enum ConfigError {
         /// What is wrong with its value.
         message: String,
     },
+    /// No variable of ours has this name.
+    #[error("no variable is called `{name}`")]
+    UnknownVariable {
+        /// The name.
+        name: String,
+        /// The variable that was probably meant.
+        nearest: Option<&'static str>,
+        /// The variables that there are.
+        known: &'static [&'static str],
+    },
     /// The value of a variable cannot be used.
     #[error("`{name}` is `{value}`, not {expected}")]
     Variable {
@@ -72,9 +84,19 @@ pub(crate) enum ConfigError {
         /// What the other says.
         bytes_of_pages: u64,
     },
-    /// The disk cache is asked for, and nothing says where.
-    #[error("the compiled plugins have no directory to be kept in")]
-    NoCacheDirectory,
+    /// Two settings that cannot hold together.
+    #[error("{one} contradicts {other}")]
+    Contradiction {
+        /// The one, with where it comes from.
+        one: Box<Setting>,
+        /// The other.
+        other: Box<Setting>,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The program cannot start itself as a worker.
+    #[error("the system does not say where this program lies")]
+    NoProgram(#[source] std::io::Error),
     /// The limits contradict themselves.
     #[error("the limits are refused")]
     Limits(#[source] LimitsError),
@@ -88,7 +110,10 @@ impl ConfigError {
             Self::UnknownKey { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
             Self::UnknownKey { known, .. } => format!("known are {}", known.join(", ")),
             Self::Unequal { .. } => "a page has 65536 bytes: give one of the two, or the same to both".to_owned(),
-            Self::NoCacheDirectory => "set TAPLINE_CACHE_DIRECTORY, or `directory` in [cache]".to_owned(),
+            Self::UnknownVariable { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
+            Self::UnknownVariable { known, .. } => format!("known are {}", known.join(", ")),
+            Self::Contradiction { hint, .. } => (*hint).to_owned(),
+            Self::NoProgram(_) => "compile in this program: set `worker` to false in [host.compilation]".to_owned(),
             Self::Limits(error) => return error.hint(),
             _ => return None,
         })

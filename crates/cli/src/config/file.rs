@@ -2,16 +2,25 @@
 
 mod limits;
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    path::Path,
+    path::PathBuf,
+};
 
 use serde::Deserialize;
+use serde_json::Value;
 use tapline_host_core::{
-    GrantValue, Override, PluginName, PluginSource, PluginSpec,
+    BreakerError, BreakerSettings, FunctionPattern, GrantValue, Optimisation, Override, PagemapScan, PartialBreaker,
+    PluginName, PluginSpec, Reuse,
     limits::{LimitsError, PartialLimits, Profile},
 };
 use toml::{Spanned, de::DeTable, de::DeValue};
 
 use super::error::ConfigError;
+use crate::arguments::LogFormat;
 use crate::keys::{keys_of, nearest};
 
 #[derive(Debug, Default, Deserialize)]
@@ -21,6 +30,7 @@ pub(super) struct File {
     pub(super) database: DatabaseSection,
     pub(super) host: HostSection,
     pub(super) cache: CacheSection,
+    pub(super) log: LogSection,
     pub(super) plugins: BTreeMap<PluginName, PluginSection>,
 }
 
@@ -30,7 +40,7 @@ pub(super) struct ServerSection {
     pub(super) listen: Option<String>,
     pub(super) title: Option<String>,
     /// 0: never.
-    pub(super) cron_seconds: u64,
+    pub(super) cron_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,29 +53,89 @@ pub(super) struct DatabaseSection {
 #[serde(default, expecting = "a table")]
 pub(super) struct HostSection {
     pub(super) profile: Option<Profile>,
-    pub(super) pool_size: Option<u32>,
-    pub(super) max_answer_bytes: Option<usize>,
+    pub(super) pool_size: Option<NonZeroU32>,
+    pub(super) initial_pool_size: Option<NonZeroU32>,
+    pub(super) max_waiting: Option<usize>,
+    pub(super) max_wait_ms: Option<u64>,
+    pub(super) max_answer_bytes: Option<NonZeroUsize>,
+    pub(super) max_handles: Option<usize>,
+    pub(super) enable_metrics: Option<bool>,
+    pub(super) enable_tracing: Option<bool>,
+    pub(super) enable_reuse: Option<bool>,
+    pub(super) enable_simd: Option<bool>,
+    pub(super) enable_bulk_memory: Option<BulkMemory>,
+    pub(super) cold_start_target_ms: Option<NonZeroU64>,
+    pub(super) optimisation: Option<Optimisation>,
+    pub(super) parallel_compilation: Option<bool>,
+    pub(super) pagemap_scan: Option<PagemapScan>,
+    pub(super) plugin_share_percent: Option<NonZeroU32>,
+    pub(super) breaker: PartialBreaker,
     pub(super) limits: PartialLimits,
+    pub(super) compilation: CompilationSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "a table")]
+pub(super) struct CompilationSection {
+    pub(super) max_component_bytes: Option<NonZeroU64>,
+    pub(super) max_function_bytes: Option<NonZeroU64>,
+    pub(super) max_concurrent: Option<NonZeroUsize>,
+    pub(super) timeout_ms: Option<NonZeroU64>,
+    pub(super) worker: Option<bool>,
+    pub(super) max_memory_bytes: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, expecting = "a table")]
 pub(super) struct CacheSection {
     pub(super) directory: Option<PathBuf>,
+    pub(super) enable_aot_cache: Option<bool>,
+    pub(super) size: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "a table")]
+pub(super) struct LogSection {
+    pub(super) filter: Option<String>,
+    pub(super) format: Option<LogFormat>,
+}
+
+/// Whether plugins may use the instructions that copy and fill memory. They always may.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "bool")]
+pub(super) struct BulkMemory;
+
+impl TryFrom<bool> for BulkMemory {
+    type Error = &'static str;
+
+    fn try_from(enabled: bool) -> Result<Self, Self::Error> {
+        // The compilers have them on: Rust from 1.87, LLVM from 20.
+        enabled.then_some(Self).ok_or("bulk memory cannot be off, no current compiler makes plugins without it")
+    }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "a table")]
 pub(super) struct PluginSection {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     #[serde(default = "yes")]
     pub(super) enabled: bool,
     #[serde(default)]
-    grants: BTreeMap<String, GrantValue>,
+    pub(super) grants: BTreeMap<String, GrantValue>,
     #[serde(default)]
-    limits: limits::PluginLimits,
+    pub(super) limits: limits::PluginLimits,
     #[serde(default)]
     order: BTreeMap<String, Override>,
+    #[serde(default)]
+    max_concurrent_calls: Option<NonZeroU32>,
+    #[serde(default)]
+    pub(super) breaker: PartialBreaker,
+    #[serde(default)]
+    reuse: Option<Reuse>,
+    #[serde(default)]
+    allow_functions: Option<Vec<FunctionPattern>>,
+    #[serde(default)]
+    deny_functions: Vec<FunctionPattern>,
 }
 
 fn yes() -> bool {
@@ -74,23 +144,36 @@ fn yes() -> bool {
 
 impl PluginSection {
     pub(super) fn spec(self, name: PluginName) -> PluginSpec {
-        PluginSpec {
-            name,
-            source: PluginSource::File(self.path),
-            grants: self.grants,
-            limits: self.limits.together(),
-            order: self.order,
-        }
+        let mut spec = PluginSpec::file(name, self.path).limits(self.limits.together());
+        spec.grants = self.grants;
+        spec.order = self.order;
+        spec.max_concurrent_calls = self.max_concurrent_calls.map(NonZeroU32::get);
+        spec.breaker = self.breaker;
+        spec.reuse = self.reuse;
+        spec.allow_functions = self.allow_functions;
+        spec.deny_functions = self.deny_functions;
+        spec
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
+/// A file that was read, and where everything stands in it.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+    /// The lines of all keys, with their tables and dots between.
+    pub(super) lines: BTreeMap<String, usize>,
+    /// The file as it stands.
+    pub(super) values: Value,
+}
+
+pub(super) fn read(path: &Path) -> Result<Parsed, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(path, &text)
 }
 
 /// `path` is for the errors.
-pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<Parsed, ConfigError> {
     let place = Place { path, text };
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
@@ -98,7 +181,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
         message: error.message().to_owned(),
     })?;
     place.check_file(table.get_ref())?;
-    let file: File = toml::from_str(text).map_err(|error| {
+    let refused = |error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         ConfigError::Value {
             path: path.to_owned(),
@@ -106,9 +189,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
             key: key_at(table.get_ref(), start).unwrap_or_else(|| "the file".to_owned()),
             message: error.message().to_owned(),
         }
-    })?;
+    };
+    let file: File = toml::from_str(text).map_err(refused)?;
     place.check_limits(table.get_ref(), &file)?;
-    Ok(file)
+    place.check_breakers(table.get_ref(), &file)?;
+    let values = toml::from_str(text).map_err(refused)?;
+    let mut lines = BTreeMap::new();
+    place.lines(table.get_ref(), "", &mut lines);
+    Ok(Parsed { file, path: path.to_owned(), lines, values })
 }
 
 struct Place<'a> {
@@ -119,6 +207,17 @@ struct Place<'a> {
 impl Place<'_> {
     fn line(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    /// Where each key stands.
+    fn lines(&self, table: &DeTable<'_>, prefix: &str, lines: &mut BTreeMap<String, usize>) {
+        for (name, value) in table {
+            let key = format!("{prefix}{}", name.get_ref());
+            if let Some(inner) = value.get_ref().as_table() {
+                self.lines(inner, &format!("{key}."), lines);
+            }
+            lines.insert(key, self.line(name.span().start));
+        }
     }
 
     /// Refuses keys that nothing reads. The types say which they read.
@@ -134,10 +233,19 @@ impl Place<'_> {
         if let Some(cache) = table(file, "cache") {
             self.check(cache, "cache.", keys_of::<CacheSection>())?;
         }
+        if let Some(log) = table(file, "log") {
+            self.check(log, "log.", keys_of::<LogSection>())?;
+        }
         if let Some(host) = table(file, "host") {
             self.check(host, "host.", keys_of::<HostSection>())?;
             if let Some(limits_of_host) = table(host, "limits") {
                 self.check(limits_of_host, "host.limits.", limits)?;
+            }
+            if let Some(breaker) = table(host, "breaker") {
+                self.check(breaker, "host.breaker.", keys_of::<PartialBreaker>())?;
+            }
+            if let Some(compilation) = table(host, "compilation") {
+                self.check(compilation, "host.compilation.", keys_of::<CompilationSection>())?;
             }
         }
         for (name, plugin) in tables(file, "plugins") {
@@ -145,6 +253,12 @@ impl Place<'_> {
             self.check(plugin, &prefix, keys_of::<PluginSection>())?;
             if let Some(limits_of_plugin) = table(plugin, "limits") {
                 self.check(limits_of_plugin, &format!("{prefix}limits."), &[&["preset"], limits].concat())?;
+            }
+            if let Some(breaker) = table(plugin, "breaker") {
+                self.check(breaker, &format!("{prefix}breaker."), keys_of::<PartialBreaker>())?;
+            }
+            if let Some(reuse) = table(plugin, "reuse") {
+                self.check(reuse, &format!("{prefix}reuse."), keys_of::<Reuse>())?;
             }
             for (tap, order) in tables(plugin, "order") {
                 self.check(order, &format!("{prefix}order.{tap}."), keys_of::<Override>())?;
@@ -177,6 +291,26 @@ impl Place<'_> {
         for (name, plugin) in &file.plugins {
             let limits = plugin.limits.together();
             limits.apply_to(base).map_err(|error| refused(&["plugins", name.as_str()], error))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses circuit breakers that the host would refuse later, when the line is not known any more.
+    fn check_breakers(&self, table: &DeTable<'_>, file: &File) -> Result<(), ConfigError> {
+        let refused = |keys: &[&str], error: BreakerError| {
+            let keys = [keys, &["breaker", error.setting]].concat();
+            // What is not given here is refused because of what is.
+            let offset = offset_of(table, &keys).or_else(|| offset_of(table, &keys[..keys.len() - 1]));
+            ConfigError::Value {
+                path: self.path.to_owned(),
+                line: self.line(offset.unwrap_or_default()),
+                key: keys.join("."),
+                message: error.message.to_owned(),
+            }
+        };
+        let base = file.host.breaker.apply_to(BreakerSettings::default()).map_err(|error| refused(&["host"], error))?;
+        for (name, plugin) in &file.plugins {
+            plugin.breaker.apply_to(base).map_err(|error| refused(&["plugins", name.as_str()], error))?;
         }
         Ok(())
     }
@@ -285,7 +419,7 @@ mod tests {
             "\n\nxyzzy = 1\n",
             expect![[r#"
                 tapline.toml:3: nothing is called `xyzzy`
-                hint: known are `server`, `database`, `host`, `cache`, `plugins`
+                hint: known are `server`, `database`, `host`, `cache`, `log`, `plugins`
             "#]],
         );
     }
@@ -344,6 +478,42 @@ mod tests {
             "server = 1\n",
             expect![[r#"
             tapline.toml:1: `server`: invalid type: integer `1`, expected a table
+        "#]],
+        );
+    }
+
+    #[test]
+    fn breakers_and_reuse_that_cannot_work() {
+        check(
+            "[host.breaker]\nfailures = 0\n",
+            expect![[r#"
+            tapline.toml:2: `host.breaker.failures`: a breaker opens after 1 failure or more
+        "#]],
+        );
+        check(
+            "[host.breaker]\nmax_open_ms = 5000\n[plugins.a]\npath = \"a\"\nbreaker = { first_open_ms = 6000 }\n",
+            expect![[r#"
+            tapline.toml:5: `plugins.a.breaker.max_open_ms`: it is less than `first_open_ms`
+        "#]],
+        );
+        check(
+            "[plugins.a]\npath = \"a\"\nbreaker = { failure = 1 }\n",
+            expect![[r#"
+                tapline.toml:3: nothing is called `plugins.a.breaker.failure`
+                hint: did you mean `plugins.a.breaker.failures`?
+            "#]],
+        );
+        check(
+            "[plugins.a]\npath = \"a\"\n[plugins.a.reuse]\nuses = 1\n",
+            expect![[r#"
+                tapline.toml:4: nothing is called `plugins.a.reuse.uses`
+                hint: did you mean `plugins.a.reuse.max_uses`?
+            "#]],
+        );
+        check(
+            "[plugins.a]\npath = \"a\"\nmax_concurrent_calls = 0\n",
+            expect![[r#"
+            tapline.toml:3: `plugins.a.max_concurrent_calls`: invalid value: integer `0`, expected a nonzero u32
         "#]],
         );
     }

@@ -1,6 +1,6 @@
 //! What comes out: the imports that are used, the taps, and no bytes that nobody reads.
 
-use tapline_componentize::{Options, componentize, componentize_with};
+use tapline_componentize::{Adapter, Options, componentize, componentize_with};
 use wasmparser::{Parser, Payload};
 
 use crate::{CALL_FD_WRITE, FD_WRITE, TYPES, cron, plugin};
@@ -34,6 +34,18 @@ fn writing_to_standard_output_asks_for_diagnostics_alone() {
     let component = componentize(&plugin(&cron(FD_WRITE, CALL_FD_WRITE))).unwrap();
     assert_eq!(component.imports, [TYPES, "tapline:host/diagnostics@0.1.0"]);
     assert_eq!(component.exports, ["tapline:content/cron@0.1.0"]);
+}
+
+#[test]
+fn with_the_standard_adapter_the_same_module_asks_for_wasi() {
+    let options = Options::default().adapter(Adapter::Wasi);
+    let component = componentize_with(&plugin(&cron(FD_WRITE, CALL_FD_WRITE)), options).unwrap();
+    wasmparser::Validator::new().validate_all(&component.bytes).unwrap();
+    let asks = |interface: &str| component.imports.iter().any(|import| import.starts_with(interface));
+    assert!(asks("wasi:cli/stdout@0.2.") && asks("wasi:io/streams@0.2."), "{:?}", component.imports);
+    assert!(!asks("tapline:host/diagnostics@"), "{:?}", component.imports);
+    // What it does not use, it does not ask for.
+    assert!(!asks("wasi:sockets/") && !asks("wasi:random/"), "{:?}", component.imports);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn a_module_without_a_tap() {
     assert_eq!(error.to_string(), "exports no tap");
     assert_eq!(
         error.hint().unwrap(),
-        "does the crate use #[tap], and does its Cargo.toml say crate-type = [\"cdylib\"]?"
+        "does the crate use #[tap], and was it built as a `cdylib`, as `cargo xtask build-plugins` does?"
     );
 }
 
@@ -58,7 +58,7 @@ fn an_interface_outside_the_contract() {
 #[test]
 fn a_wasi_function_that_does_not_exist() {
     let error = refused(&plugin(&cron(r#"(import "wasi_snapshot_preview1" "fd_teleport" (func))"#, "")));
-    assert_eq!(error.to_string(), "imports the WASI function `fd_teleport`, which the sealed adapter does not have");
+    assert_eq!(error.to_string(), "imports the WASI function `fd_teleport`, which the adapter does not have");
 }
 
 #[test]

@@ -7,9 +7,12 @@
 //! cargo run -p tapline-host-core --example own_tap
 //! ```
 
-use std::error::Error;
+use std::{error::Error, process::ExitCode};
 
-use tapline_host_core::{Call, CallError, Collect, Host, Interface, PluginName, PluginSpec, Signature, Tap};
+use tapline_host_core::{
+    Call, CallError, Collect, Compilation, CompileWorker, Host, HostConfig, Interface, PluginName, PluginSpec,
+    Signature, Tap, compile_worker,
+};
 use wasmtime::component::{ComponentType, Lower};
 
 /// A shopping cart: the shop's own type. It crosses to the plugin as it is.
@@ -59,10 +62,31 @@ impl Tap for Discount {
     }
 }
 
+/// The argument that makes this program a worker of itself.
+const WORKER: &str = "compile-worker";
+
+fn main() -> ExitCode {
+    // Before anything else: a worker has no business with the rest of the program.
+    if std::env::args().nth(1).as_deref() == Some(WORKER) {
+        return compile_worker();
+    }
+    match shop() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn shop() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "target/plugins/discount.wasm".to_owned());
-    let host = Host::builder().tap::<Discount>().build()?;
+    // Plugins of strangers are compiled in a process that can be killed.
+    let worker = Some(CompileWorker::this_program(&[WORKER])?);
+    let compilation = Compilation { worker, ..Compilation::default() };
+    let config = HostConfig { compilation, ..HostConfig::default() };
+    let host = Host::builder().config(config).tap::<Discount>().build()?;
     host.load(PluginSpec::file(PluginName::new("discount")?, path)).await?;
 
     let cart = Cart {

@@ -1,35 +1,10 @@
-//! Well-behaved plugins: fresh memory, order, concurrency, and what crosses.
+//! Well-behaved plugins: order, concurrency, and what crosses. That memory is fresh is shown in `tests/hostile`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tapline_host_core::{Host, HostConfig, PagemapScan, PluginName};
+use tapline_host_core::{Host, PluginName};
 
-use crate::guests::{Number, PATIENCE, config, host, host_with, limits, name, number, number_with, spec, waiting};
-
-#[tokio::test]
-async fn every_call_has_fresh_memory_globals_and_tables() {
-    for pagemap_scan in [PagemapScan::WhenSafe, PagemapScan::Off] {
-        let (host, _) = host_with(HostConfig { pool_size: 1, pagemap_scan, ..config() });
-        // Counts in a global, in memory far apart, and in a table; answers with everything that was there before.
-        let body = "(local $seen i32) (local $at i32)
-            (local.set $seen (global.get $count))
-            (global.set $count (i32.const 1))
-            (loop
-              (local.set $seen (i32.add (local.get $seen) (i32.load (local.get $at))))
-              (i32.store (local.get $at) (i32.const 1))
-              (local.set $at (i32.add (local.get $at) (i32.const 8192)))
-              (br_if 0 (i32.lt_u (local.get $at) (i32.const 3211264))))
-            (if (i32.eqz (ref.is_null (table.get (i32.const 3)))) (then (local.set $seen (i32.const 1000000))))
-            (table.set (i32.const 3) (ref.func $run))
-            (local.get $seen)";
-        let module =
-            "(table 8 funcref) (elem declare func $run) (func $grow (drop (memory.grow (i32.const 48)))) (start $grow)";
-        host.load(spec("dirty", number_with(module, body))).await.unwrap();
-        for _ in 0..50 {
-            assert_eq!(host.dispatch(Number, &0).await.unwrap().answers, [(name("dirty"), 0)]);
-        }
-    }
-}
+use crate::guests::{Number, PATIENCE, config, host, host_with, name, number, spec, waiting};
 
 #[tokio::test]
 async fn a_dispatch_without_handlers_is_empty() {
@@ -53,30 +28,6 @@ async fn waits_of_one_dispatch_overlap() {
     let both = async { tokio::join!(host.dispatch(Number, &5), all_wait).0 };
     let outcome = tokio::time::timeout(PATIENCE, both).await.unwrap().unwrap();
     assert_eq!(outcome.answers, ["a", "b", "c"].map(|plugin| (name(plugin), 5)));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_instances_are_alive_at_once() {
-    let (host, gate) = host_with(HostConfig { pool_size: 1000, limits: limits(60_000), ..HostConfig::default() });
-    host.load(spec("slow", waiting()).grant("gate", "open")).await.unwrap();
-    let calls: Vec<_> = (0..1000_u32)
-        .map(|number| {
-            let host = host.clone();
-            tokio::spawn(async move { host.dispatch(Number, &number).await.unwrap().answers[0].1 })
-        })
-        .collect();
-    tokio::time::timeout(PATIENCE, async {
-        while host.slots().0 < 1000 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await
-    .unwrap();
-    gate.add_permits(1000);
-    for (number, call) in (0_u32..).zip(calls) {
-        assert_eq!(call.await.unwrap(), number);
-    }
-    assert_eq!(host.slots(), (0, 1000));
 }
 
 #[tokio::test]

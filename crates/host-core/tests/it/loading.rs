@@ -270,6 +270,76 @@ fn more_than_the_limits_allow() {
     );
 }
 
+/// A good plugin with more in its component.
+fn good_with(more: &str) -> Vec<u8> {
+    component(&format!(
+        r#"{more}
+           (core module $m (func (export "run") (param i32) (result i32) (local.get 0)))
+           (core instance $i (instantiate $m))
+           (func $run (param "x" u32) (result u32) (canon lift (core func $i "run")))
+           (instance $e (export "run" (func $run)))
+           (export "{NUMBER}" (instance $e))"#
+    ))
+}
+
+#[test]
+fn parts_that_are_instantiated_often() {
+    let often = format!("(core module $part) {}", "(core instance (instantiate $part))".repeat(100));
+    check(
+        spec("p", good_with(&often)),
+        &expect![[r#"
+            plugin `p` needs 101 instances, 100 are allowed
+            hint: raise the limit in tapline.toml, if you trust the plugin with that much"#]],
+    );
+    let few = PartialLimits { max_instances: Some(2), ..PartialLimits::default() };
+    let twice = "(core module $part) (core instance (instantiate $part)) (core instance (instantiate $part))";
+    check(
+        spec("p", good_with(twice)).limits(few),
+        &expect![[r#"
+            plugin `p` needs 3 instances, 2 are allowed
+            hint: raise the limit in tapline.toml, if you trust the plugin with that much"#]],
+    );
+    let memory_twice =
+        "(core module $part (memory 1)) (core instance (instantiate $part)) (core instance (instantiate $part))";
+    check(
+        spec("p", good_with(memory_twice)),
+        &expect![[r#"
+            plugin `p` needs 2 memories, 1 are allowed
+            hint: build the plugin as one module: a slot of the pool has room for no more"#]],
+    );
+}
+
+/// A file of two kilobytes that asks the compiler for more instances than it could follow in a lifetime.
+#[test]
+fn nested_components_that_multiply() {
+    let mut bomb = "(component $c0)".to_owned();
+    for level in 1..20 {
+        let instances = format!("(instance (instantiate $c{}))", level - 1).repeat(10);
+        bomb = format!("{bomb} (component $c{level} {instances})");
+    }
+    let outer = format!("{bomb} (instance (instantiate $c19))");
+    check(
+        spec("p", good_with(&outer)),
+        &expect![[r#"
+            plugin `p` needs 11111111111111111111 nested components, 1000 are allowed
+            hint: build the plugin as one module: a slot of the pool has room for no more"#]],
+    );
+}
+
+#[test]
+fn parts_that_come_from_elsewhere() {
+    let handed_on = r#"(component $taker (import "part" (core module $part)) (core instance (instantiate $part)))
+        (core module $part)
+        (instance (instantiate $taker (with "part" (core module $part))))"#;
+    let error = check(
+        spec("p", good_with(handed_on)),
+        &expect![[r#"
+            plugin `p` is damaged or uses what plugins may not use, at byte 0x19: it hands on a module or a component as a value
+            hint: build the plugin again, and copy the whole file"#]],
+    );
+    assert!(matches!(error, LoadError::Invalid { .. }), "{error:?}");
+}
+
 #[test]
 fn a_stack_of_its_own() {
     let own = PartialLimits { max_stack_size_bytes: Some(128 << 10), ..PartialLimits::default() };

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod breaker;
+mod compiling;
 mod dispatching;
 mod faults;
 mod guests;
 mod loading;
 mod own_tap;
+mod reuse;
+mod share;

@@ -16,6 +16,9 @@ fn move_instrument(metrics: &Metrics, name: &str) {
         "tapline_tap_invocations_total" | "tapline_tap_duration_seconds" => {
             metrics.tap("seo", "item_view").record(Outcome::Ok, TICK);
         }
+        "tapline_breaker_state" => metrics.tap("seo", "item_view").set_breaker_state(2),
+        "tapline_breaker_openings_total" => metrics.tap("seo", "item_view").breaker_opened(),
+        "tapline_instance_reuses_total" => plugin.instance_reused(),
         "tapline_instantiate_duration_seconds" => plugin.instantiated(TICK),
         "tapline_teardown_duration_seconds" => plugin.torn_down(TICK),
         "tapline_queue_wait_duration_seconds" => metrics.queue_waited(TICK),
@@ -23,6 +26,7 @@ fn move_instrument(metrics: &Metrics, name: &str) {
         "tapline_refused_growths_total" => plugin.growths_refused(1),
         "tapline_pool_slots" => metrics.set_pool_slots(100),
         "tapline_pool_slots_in_use" => metrics.set_pool_slots_in_use(1),
+        "tapline_pool_slots_idle" => metrics.set_pool_slots_idle(1),
         "tapline_cache_loads_total" => metrics.cache_loaded(CacheLevel::Disk),
         "tapline_compile_duration_seconds" => metrics.compiled(TICK),
         "tapline_host_call_duration_seconds" => metrics.host_call("database").record(TICK),
@@ -154,7 +158,10 @@ fn every_outcome_has_its_own_series_and_the_snapshot_adds_them_up() {
     let names: Vec<(&str, &str)> = snapshots.iter().map(|s| (s.plugin.as_str(), s.tap.as_str())).collect();
     assert_eq!(names, [("audit-log", "item_insert"), ("seo", "item_view")]);
     assert_eq!((snapshots[0].invocations, snapshots[0].failures, snapshots[0].total_seconds), (0, 0, 0.0));
-    assert_eq!((snapshots[1].invocations, snapshots[1].failures, snapshots[1].total_seconds), (91, 90, 45.5));
+    // One call with the first outcome, which is no failure, two with the second, and so on; half a second each.
+    let calls: u64 = (1..=Outcome::ALL.len() as u64).sum();
+    let expected = (calls, calls - 1, calls as f64 / 2.0);
+    assert_eq!((snapshots[1].invocations, snapshots[1].failures, snapshots[1].total_seconds), expected);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapline_host_core::HostConfig;
+use tapline_host_core::{BreakerSettings, HostConfig};
 use tapline_server::ServerConfig;
 
 use crate::{Site, formatted, has, has_not, item, text};
@@ -61,7 +61,8 @@ async fn markup_in_content() {
 
 #[tokio::test]
 async fn a_plugin_that_fails_when_it_votes_denies() {
-    let site = Site::new(&["probe"]).await;
+    let host = HostConfig { pool_size: 10, breaker: BreakerSettings::OFF, ..HostConfig::default() };
+    let site = Site::with(&["probe"], ServerConfig::default(), host).await;
     for command in ["panic", "error", "loop", "allocate", "recurse", "abort"] {
         site.put(item(command, "Secret", [("do", text(command))])).await;
         let page = site.get(&format!("/item/{command}")).await;
@@ -72,6 +73,32 @@ async fn a_plugin_that_fails_when_it_votes_denies() {
     let list = site.get("/").await;
     has(&list.body, "Open");
     has_not(&list.body, "Secret");
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_again_and_again_is_not_asked_and_still_denies() {
+    let hour = Duration::from_secs(3600);
+    let breaker = BreakerSettings { first_open: hour, max_open: hour, ..BreakerSettings::default() };
+    let host = HostConfig { pool_size: 10, breaker, ..HostConfig::default() };
+    let site = Site::with(&["probe"], ServerConfig::default(), host).await;
+    site.put(item("good", "Open", [])).await;
+    site.put(item("bad", "Secret", [("do", text("panic"))])).await;
+    assert_eq!(site.get("/item/good").await.status, 200);
+    for _ in 0..breaker.failures {
+        assert_eq!(site.get("/item/bad").await.status, 403);
+    }
+    assert_eq!(site.get("/item/good").await.status, 403, "who cannot be asked has not allowed it");
+    let status: serde_json::Value = serde_json::from_str(&site.get("/status").await.body).unwrap();
+    let taps = status["plugins"][0]["taps"].as_array().unwrap();
+    let breaker = &taps.iter().find(|tap| tap["tap"] == "item_access").unwrap()["breaker"];
+    assert_eq!(breaker["state"], "open");
+    assert_eq!(breaker["openings"], 1);
+    has(&site.get("/metrics").await.body, "tapline_breaker_state{plugin=\"probe\",tap=\"item_access\"} 2");
+    // Mended and loaded again, it is asked at once.
+    let probe = crate::spec("probe");
+    assert!(site.host.unload(&probe.name).await.unwrap());
+    site.host.load(probe).await.unwrap();
+    assert_eq!(site.get("/item/good").await.status, 200);
 }
 
 #[tokio::test]

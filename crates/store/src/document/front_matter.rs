@@ -73,9 +73,26 @@ fn yaml(source: &str) -> Result<Map<String, Json>, DocumentError> {
         .map(Option::unwrap_or_default)
         .map_err(|error| DocumentError::FrontMatter {
             syntax: "YAML",
-            line: error.location().and_then(|place| usize::try_from(place.line()).ok()).map(|line| line + 1),
+            line: error.location().map(|place| line_in_document(source, place.line())),
             message: yaml_message(&error),
         })
+}
+
+/// The line of the document for a line of the YAML in it. YAML also ends a line at a lone carriage return, which an editor
+/// does not.
+fn line_in_document(source: &str, line: u64) -> usize {
+    let (mut ends, mut feeds) = (0, 0);
+    let mut bytes = source.bytes().peekable();
+    while ends + 1 < line {
+        match (bytes.next(), bytes.peek()) {
+            (Some(b'\n'), _) => (ends, feeds) = (ends + 1, feeds + 1),
+            (Some(b'\r'), next) if next != Some(&b'\n') => ends += 1,
+            (Some(_), _) => {}
+            (None, _) => break,
+        }
+    }
+    // The first line of the document is the marker.
+    feeds + 2
 }
 
 fn toml(source: &str) -> Result<Map<String, Json>, DocumentError> {
@@ -195,6 +212,12 @@ mod tests {
             "---\ntitle: \"A\nb: [1\n---\n",
             expect![[r#"
                 line Some(3): its front matter is not YAML: invalid indentation in multiline quoted scalar
+            "#]],
+        );
+        check(
+            "---\na: |\n  x\r\r\r\n  y\r\nb\n---\n",
+            expect![[r#"
+                line Some(5): its front matter is not YAML: simple key expected ':'
             "#]],
         );
         check(

@@ -44,27 +44,27 @@ impl Host {
 async fn collect_keeps_order_and_failures() {
     let host = Host::new();
     let all = [Says("a"), Fails("b"), Says("c")];
-    let collected = collect(&all, OnFailure::Skip, |handler| host.call(handler)).await;
+    let collected = collect(&all, OnFailure::Skip, || None, |handler| host.call(handler)).await;
     assert_eq!(collected, Ok(Collected { answers: vec![(0, "a"), (2, "c")], failures: vec![(1, "b")] }));
     // The others run to their end although the second failed.
     let two_fail = [Says("a"), Fails("b"), Fails("c"), Says("d")];
     host.calls();
-    assert_eq!(collect(&two_fail, OnFailure::Fail, |handler| host.call(handler)).await, Err("b"));
+    assert_eq!(collect(&two_fail, OnFailure::Fail, || None, |handler| host.call(handler)).await, Err("b"));
     assert_eq!(host.calls(), ["a", "b", "c", "d"]);
     // Outside a vote, `Deny` is as strict as `Fail`.
-    assert_eq!(collect(&all, OnFailure::Deny, |handler| host.call(handler)).await, Err("b"));
+    assert_eq!(collect(&all, OnFailure::Deny, || None, |handler| host.call(handler)).await, Err("b"));
 }
 
 #[tokio::test]
 async fn collect_of_none_and_of_one() {
     let host = Host::new();
-    let none = collect(&[], OnFailure::Fail, |handler| host.call(handler)).await;
+    let none = collect(&[], OnFailure::Fail, || None, |handler| host.call(handler)).await;
     assert_eq!(none, Ok(Collected { answers: vec![], failures: vec![] }));
-    let one = collect(&[Says("a")], OnFailure::Fail, |handler| host.call(handler)).await.unwrap();
+    let one = collect(&[Says("a")], OnFailure::Fail, || None, |handler| host.call(handler)).await.unwrap();
     assert_eq!(one.answers, [(0, "a")]);
-    let skipped = collect(&[Fails("a")], OnFailure::Skip, |handler| host.call(handler)).await.unwrap();
+    let skipped = collect(&[Fails("a")], OnFailure::Skip, || None, |handler| host.call(handler)).await.unwrap();
     assert_eq!(skipped.failures, [(0, "a")]);
-    assert_eq!(collect(&[Fails("a")], OnFailure::Fail, |handler| host.call(handler)).await, Err("a"));
+    assert_eq!(collect(&[Fails("a")], OnFailure::Fail, || None, |handler| host.call(handler)).await, Err("a"));
 }
 
 /// The barrier opens when all are there at the same time. Handlers that ran one after another would wait forever.
@@ -73,10 +73,15 @@ async fn handlers_wait_for_each_other() {
     for count in [2, 3, 100] {
         let handlers: Vec<usize> = (0..count).collect();
         let barrier = Barrier::new(count);
-        let collected = collect(&handlers, OnFailure::Fail, async |index: &usize| {
-            barrier.wait().await;
-            Ok::<_, ()>(*index)
-        })
+        let collected = collect(
+            &handlers,
+            OnFailure::Fail,
+            || None,
+            async |index: &usize| {
+                barrier.wait().await;
+                Ok::<_, ()>(*index)
+            },
+        )
         .await
         .unwrap();
         assert!(collected.answers.into_iter().eq(handlers.iter().copied().enumerate()));
@@ -102,17 +107,22 @@ async fn who_finishes_first_changes_nothing() {
     let handlers = [0, 1, 2];
     let done = [Notify::new(), Notify::new(), Notify::new()];
     let finished = Mutex::new(Vec::new());
-    let collected = collect(&handlers, OnFailure::Skip, |&index: &usize| {
-        let (done, finished) = (&done, &finished);
-        async move {
-            if let Some(next) = done.get(index + 1) {
-                next.notified().await;
+    let collected = collect(
+        &handlers,
+        OnFailure::Skip,
+        || None,
+        |&index: &usize| {
+            let (done, finished) = (&done, &finished);
+            async move {
+                if let Some(next) = done.get(index + 1) {
+                    next.notified().await;
+                }
+                finished.lock().unwrap().push(index);
+                done[index].notify_one();
+                if index == 1 { Err("one") } else { Ok(index) }
             }
-            finished.lock().unwrap().push(index);
-            done[index].notify_one();
-            if index == 1 { Err("one") } else { Ok(index) }
-        }
-    })
+        },
+    )
     .await;
     assert_eq!(finished.into_inner().unwrap(), [2, 1, 0]);
     assert_eq!(collected, Ok(Collected { answers: vec![(0, 0), (2, 2)], failures: vec![(1, "one")] }));
@@ -162,13 +172,43 @@ async fn alter_feeds_each_handler_what_the_one_before_returned() {
         Ok(name) => Ok(format!("{state}{name}")),
         Err(name) => Err((state, name)),
     };
-    let altered = alter(&handlers, "-".to_owned(), OnFailure::Skip, call).await;
+    let altered = alter(&handlers, "-".to_owned(), OnFailure::Skip, |_| None, call).await;
     assert_eq!(altered, Ok(Altered { state: "-ac".to_owned(), failures: vec![(1, "b")] }));
     host.calls();
-    assert_eq!(alter(&handlers, "-".to_owned(), OnFailure::Fail, call).await, Err("b"));
+    assert_eq!(alter(&handlers, "-".to_owned(), OnFailure::Fail, |_| None, call).await, Err("b"));
     assert_eq!(host.calls(), ["a", "b"]);
-    let none = alter(&[], "-".to_owned(), OnFailure::Fail, call).await.unwrap();
+    let none = alter(&[], "-".to_owned(), OnFailure::Fail, |_| None, call).await.unwrap();
     assert_eq!(none.state, "-");
+}
+
+#[tokio::test]
+async fn a_default_stands_in_for_the_answer_of_a_handler_that_failed() {
+    let host = Host::new();
+    let handlers = [Says("a"), Fails("b"), Says("c")];
+    let collected = collect(&handlers, OnFailure::Default, || Some("-"), |handler| host.call(handler)).await;
+    let answers = vec![(0, "a"), (1, "-"), (2, "c")];
+    assert_eq!(collected, Ok(Collected { answers, failures: vec![(1, "b")] }));
+    let skipped = collect(&handlers, OnFailure::Default, || None, |handler| host.call(handler)).await.unwrap();
+    assert_eq!((skipped.answers.len(), skipped.failures.len()), (2, 1), "no default: the handler is skipped");
+
+    let call = async |handler, state| match host.call(handler).await {
+        Ok(name) => Ok(format!("{state}{name}")),
+        Err(name) => Err((state, name)),
+    };
+    let altered = alter(&handlers, "<".to_owned(), OnFailure::Default, |state| Some(format!("{state}-")), call).await;
+    assert_eq!(altered, Ok(Altered { state: "<a-c".to_owned(), failures: vec![(1, "b")] }));
+    let unaltered = alter(&handlers, "<".to_owned(), OnFailure::Default, |_| None, call).await.unwrap();
+    assert_eq!(unaltered.state, "<ac");
+
+    host.calls();
+    let call = async |handler| host.call(handler).await.map(Some);
+    let found = first(&handlers[1..], OnFailure::Default, || Some("-"), call).await;
+    assert_eq!(found, Ok(Found { answer: Some((0, "-")), failures: vec![(0, "b")] }));
+    assert_eq!(host.calls(), ["b"]);
+    let next = first(&handlers[1..], OnFailure::Default, || None, call).await.unwrap();
+    assert_eq!(next.answer, Some((1, "c")));
+    let told = notify(&handlers, OnFailure::Default, async |handler| host.call(handler).await.map(drop)).await;
+    assert_eq!(told, Ok(vec![(1, "b")]));
 }
 
 #[tokio::test]
@@ -176,12 +216,12 @@ async fn first_stops_at_the_first_answer() {
     let host = Host::new();
     let handlers = [Says(""), Fails("b"), Says("c"), Says("d")];
     let call = async |handler| host.call(handler).await.map(|name| (!name.is_empty()).then_some(name));
-    let found = first(&handlers, OnFailure::Skip, call).await;
+    let found = first(&handlers, OnFailure::Skip, || None, call).await;
     assert_eq!(found, Ok(Found { answer: Some((2, "c")), failures: vec![(1, "b")] }));
     assert_eq!(host.calls(), ["", "b", "c"]);
-    assert_eq!(first(&handlers, OnFailure::Fail, call).await, Err("b"));
+    assert_eq!(first(&handlers, OnFailure::Fail, || None, call).await, Err("b"));
     assert_eq!(host.calls(), ["", "b"]);
-    let nobody = first(&handlers[..2], OnFailure::Skip, call).await.unwrap();
+    let nobody = first(&handlers[..2], OnFailure::Skip, || None, call).await.unwrap();
     assert_eq!(nobody.answer, None);
 }
 
@@ -191,14 +231,20 @@ async fn dispatch<I: Sync>(handlers: &[Handler], host: &Host, input: &I) -> (usi
         let _input = input;
         host.call(handler).await
     };
-    let collected = collect(handlers, OnFailure::Skip, call).await.unwrap();
+    let collected = collect(handlers, OnFailure::Skip, || None, call).await.unwrap();
     let verdict = vote(handlers, |handler| async move { call(handler).await.map(|_| Ballot::Allow) }).await;
-    let altered = alter(handlers, 0, OnFailure::Skip, |handler, state| async move {
-        call(handler).await.map(|_| state + 1).map_err(|error| (state, error))
-    })
+    let altered = alter(
+        handlers,
+        0,
+        OnFailure::Skip,
+        |_| None,
+        |handler, state| async move { call(handler).await.map(|_| state + 1).map_err(|error| (state, error)) },
+    )
     .await
     .unwrap();
-    let found = first(handlers, OnFailure::Skip, |handler| async move { call(handler).await.map(Some) }).await.unwrap();
+    let found = first(handlers, OnFailure::Skip, || None, |handler| async move { call(handler).await.map(Some) })
+        .await
+        .unwrap();
     assert_eq!(found.answer, collected.answers.first().copied());
     notify(handlers, OnFailure::Fail, |handler| async move { call(handler).await.map(drop) }).await.unwrap();
     (altered.state, verdict.ballot)

@@ -13,14 +13,14 @@ use tapline_host_core::limits::{PartialLimits, Preset};
 
 /// `flatten` would do the same, but its errors do not know the line.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PluginLimits {
-    preset: Option<Preset>,
+pub(in crate::config) struct PluginLimits {
+    pub(in crate::config) preset: Option<Preset>,
     single: PartialLimits,
 }
 
 impl PluginLimits {
     /// The preset with the single limits over it.
-    pub(super) fn together(self) -> PartialLimits {
+    pub(in crate::config) fn together(self) -> PartialLimits {
         let single = self.single;
         let Some(preset) = self.preset.map(Preset::limits) else { return single };
         let fuel = preset.enable_fuel_metering();

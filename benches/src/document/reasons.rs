@@ -1,0 +1,92 @@
+//! Why a target is missed: what the machine and bare wasmtime set as a limit in the same run.
+
+use crate::report::Report;
+
+/// The reason, with the figures of the same run that bound it.
+pub(super) fn why(report: &Report, id: &str) -> String {
+    let value = |id: &str| report.value(id).map_or_else(|| "not measured".to_owned(), super::number);
+    match id {
+        "gate2.batch" => format!(
+            "100 calls of {} µs each (`gate1.lazy.2k4.whole`) on {} cores cannot end earlier than their sum.",
+            value("gate1.lazy.2k4.whole"),
+            report.machine.cores
+        ),
+        "gate3.added" => format!(
+            "Guests get a transaction of their own, in which the database itself enforces that they only read. The same \
+             statement in a transaction through plain sqlx takes {} µs (`gate3.plain-transaction`); each step is a message \
+             to the connection's thread and back.",
+            value("gate3.plain-transaction")
+        ),
+        "gate3.wait.100" | "gate3.wait.1000" => {
+            "The timer counts whole milliseconds, so that a wait of 10 ms ends after 10 to 11; the rest is making and ending \
+             the instances."
+                .to_owned()
+        }
+        "airssys.load" => format!(
+            "Finding and mapping the artifact alone takes {} µs (`airssys.load.cache`); the rest reads the manifest, links, and \
+             makes one instance on trial.",
+            value("airssys.load.cache")
+        ),
+        "airssys.load-1mb" => format!(
+            "Hashing the bytes, checking the artifact's authenticator and mapping it takes {} ms (`airssys.load-1mb.cache`); the \
+             rest is the check of every function's section and one instance on trial.",
+            value("airssys.load-1mb.cache")
+        ),
+        "p8.start" => format!(
+            "A host alone takes {} ms (`airssys.host`), and each plugin {} µs (`airssys.load`).",
+            value("airssys.host"),
+            value("airssys.load")
+        ),
+        "airssys.call.sync" | "airssys.call.async" => {
+            "This is bare wasmtime with our engine settings: there is nothing of ours in it to take away.".to_owned()
+        }
+        "phase0-over-full.2k4" | "phase0-over-lazy.2k4" => format!(
+            "The target was set against another program's figure. This arm runs on the newest engine and without WASI: {} µs \
+             (`gate1.phase-zero.2k4.whole`). Of typed full, bare wasmtime itself takes {} µs to make the instance, {} µs for \
+             the call and {} µs to drop it; of lazy {}, {} and {} µs.",
+            value("gate1.phase-zero.2k4.whole"),
+            value("stage.full.2k4.instantiate"),
+            value("stage.full.2k4.call"),
+            value("stage.full.2k4.teardown"),
+            value("stage.lazy.2k4.instantiate"),
+            value("stage.lazy.2k4.call"),
+            value("stage.lazy.2k4.teardown"),
+        ),
+        "gate1.lazy-over-json.2k4" | "gate1.lazy-over-json.100k" => {
+            let size = id.rsplit('.').next().unwrap_or_default();
+            format!(
+                "Bare wasmtime needs {} µs for the lazy call alone (`stage.lazy.{size}.call`), and {} µs to enter and leave a \
+                 guest that does nothing (`stage.lazy.{size}.copy-in`).",
+                value(&format!("stage.lazy.{size}.call")),
+                value(&format!("stage.lazy.{size}.copy-in"))
+            )
+        }
+        _ if id.starts_with("layers.") => {
+            "The rest of the dispatch is bare wasmtime; what is ours is the queue, the limiter, the deadline, the metrics and the \
+             checks of the answer."
+                .to_owned()
+        }
+        _ if !report.machine.pagemap_scan && (id.starts_with("faults.") || id.starts_with("gate2.memory")) => {
+            "Pagemap scanning was off on this machine.".to_owned()
+        }
+        _ => "No reason is known: this is a defect to look into.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{machine::Machine, report::Row, stats::Estimate};
+
+    #[test]
+    fn a_reason_names_the_limit_of_the_same_run() {
+        let row = Row::new("airssys.load.cache", Estimate::exact(90.5)).unwrap();
+        let report = Report::new("full", Machine::here(true), String::new(), vec![row]);
+        assert!(why(&report, "airssys.load").contains("90.5 µs (`airssys.load.cache`)"));
+        assert!(why(&report, "gate3.added").contains("takes not measured µs"));
+        assert!(why(&report, "simd.kernel").contains("a defect to look into"));
+        assert!(why(&report, "faults.lazy").contains("a defect"));
+        let without = Report { machine: Machine { pagemap_scan: false, ..report.machine.clone() }, ..report };
+        assert!(why(&without, "faults.lazy").contains("was off"));
+    }
+}

@@ -1,0 +1,179 @@
+//! What it costs to start: an engine, a host, a plugin from disk, 25 of them; and what a call costs that starts nothing.
+
+use std::{fs, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
+use tapline_host_core::{
+    Host, HostConfig,
+    cache::{ArtifactCache, CacheConfig, Source},
+    engine_config, swap_is_impossible,
+};
+use tempfile::TempDir;
+use wasmtime::Engine;
+
+use super::{Run, builder, config, large, on_all_cores, on_one_thread, read, serialisation::Case, spec, wasm};
+use crate::{
+    FULL, LAZY,
+    bare::{Bare, Ours as _},
+    machine::resident_bytes,
+    measure::nanoseconds,
+    plugin_path,
+    stats::Estimate,
+    taps::{Clock, WAITING},
+};
+
+/// The figure of the requirements.
+const PLUGINS: u8 = 25;
+
+pub(super) fn run(run: &mut Run) -> Result<()> {
+    on_all_cores(async {
+        engines(run)?;
+        loads(run).await?;
+        mapped(run, "airssys.load.cache", wasm("gate-lazy")?)?;
+        mapped(run, "airssys.load-1mb.cache", large::component(run.scale.pick(1_000_000, 1_000_000, 50_000), 1)?)?;
+        start(run).await
+    })?;
+    on_one_thread(async { live(run).await })?;
+    for (id, plugin) in [("p8.artifact.lazy", LAZY), ("p8.artifact.full", FULL)] {
+        let path = plugin_path(plugin);
+        let bytes = fs::metadata(&path).with_context(|| path.display().to_string())?.len();
+        run.add(id, Estimate::exact(bytes as f64 / 1024.0))?;
+    }
+    Ok(())
+}
+
+fn engines(run: &mut Run) -> Result<()> {
+    run.say("engines and hosts");
+    let (mut engines, mut hosts) = (Vec::new(), Vec::new());
+    for _ in 0..run.scale.pick(100, 30, 1) {
+        let settings = engine_config(&HostConfig::default(), false, swap_is_impossible())?;
+        let start = Instant::now();
+        let engine = Engine::new(&settings).ours()?;
+        engines.push(nanoseconds(start));
+        drop(engine);
+
+        let start = Instant::now();
+        let host = builder(config(100)).capability(Clock::default()).build()?;
+        hosts.push(nanoseconds(start));
+        drop(host);
+    }
+    run.millis("airssys.engine", &engines)?;
+    run.millis("airssys.host", &hosts)
+}
+
+fn kept_in(directory: &TempDir) -> HostConfig {
+    HostConfig { cache_directory: Some(directory.path().to_owned()), ..config(100) }
+}
+
+async fn loads(run: &mut Run) -> Result<()> {
+    run.say("a compiled plugin from disk");
+    let directory = tempfile::tempdir()?;
+    let wasm: Arc<[u8]> = wasm("gate-lazy")?.into();
+    let case = Case::new(2_400)?;
+    let (mut loads, mut cold) = (Vec::new(), Vec::new());
+    for round in 0..=run.scale.pick(200, 50, 1) {
+        let start = Instant::now();
+        let host = builder(kept_in(&directory)).capability(Clock::default()).build()?;
+        let loading = Instant::now();
+        host.load(spec("small", Arc::clone(&wasm))?).await?;
+        let load = nanoseconds(loading);
+        case.typed(&host).await?;
+        // The first one compiles.
+        if round > 0 {
+            loads.push(load);
+            cold.push(nanoseconds(start));
+            ensure!(compilations(&host)? == 0, "it was compiled again");
+        }
+    }
+    run.micros("airssys.load", &loads)?;
+    run.millis("riptide.cold", &cold)
+}
+
+/// The cache alone: hashing the bytes, finding the file, checking and mapping it.
+fn mapped(run: &mut Run, id: &str, wasm: Vec<u8>) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let engine = Engine::new(&engine_config(&config(4), false, swap_is_impossible())?).ours()?;
+    let mut times = Vec::new();
+    for round in 0..=run.scale.pick(200, 50, 1) {
+        let settings = CacheConfig { directory: Some(directory.path().to_owned()), ..CacheConfig::default() };
+        let cache = ArtifactCache::new(&engine, settings);
+        let start = Instant::now();
+        let loaded = cache.get_or_compile(&wasm)?;
+        let time = nanoseconds(start);
+        if round > 0 {
+            ensure!(loaded.source == Source::Disk, "it came from {:?}", loaded.source);
+            times.push(time);
+        }
+    }
+    if id.contains("1mb") { run.millis(id, &times) } else { run.micros(id, &times) }
+}
+
+/// A host with 25 plugins that were compiled before.
+async fn start(run: &mut Run) -> Result<()> {
+    run.say("a host with 25 plugins");
+    let directory = tempfile::tempdir()?;
+    // Different files, as far as anybody can tell: each has a section of its own at its end.
+    let wasm = read(&plugin_path(LAZY))?;
+    let files: Vec<Arc<[u8]>> =
+        (0..PLUGINS).map(|number| [&wasm[..], &[0, 2, 1, b'a' + number]].concat().into()).collect();
+    let (mut times, mut compiled, mut resident) = (Vec::new(), 0, 0);
+    for round in 0..=run.scale.pick(50, 20, 1) {
+        let start = Instant::now();
+        let host = builder(kept_in(&directory)).capability(Clock::default()).build()?;
+        let load = |(number, file): (usize, &Arc<[u8]>)| {
+            let (host, file) = (host.clone(), Arc::clone(file));
+            async move { anyhow::Ok(host.load(spec(&format!("plugin-{number}"), file)?).await?) }
+        };
+        let plugins = try_join_all(files.iter().enumerate().map(load)).await?;
+        let time = nanoseconds(start);
+        ensure!(plugins.len() == usize::from(PLUGINS) && host.plugins().len() == plugins.len());
+        if round > 0 {
+            times.push(time);
+            compiled += compilations(&host)?;
+        }
+        resident = resident_bytes()?;
+    }
+    run.millis("p8.start", &times)?;
+    run.add("p8.start.compilations", Estimate::exact(compiled as f64))?;
+    run.add("p8.rss", Estimate::exact(resident as f64 / f64::from(1 << 20)))
+}
+
+/// How many plugins a host has compiled.
+fn compilations(host: &Host) -> Result<u64> {
+    let text = host.metrics().render()?;
+    let line = text.lines().find(|line| line.starts_with("tapline_cache_loads_total") && line.contains("\"compiled\""));
+    // A counter that never moved has no line.
+    line.map_or(Ok(0), |line| line.rsplit(' ').next().unwrap_or_default().parse().context(line.to_owned()))
+}
+
+/// An empty call on an instance that lives on, sync and as a fiber.
+async fn live(run: &mut Run) -> Result<()> {
+    run.say("calls on a live instance");
+    let bare = Bare::new(&config(4), &wasm("waiting")?, WAITING, "idle").ours()?;
+    let (sync, fiber) = live_rounds(&bare, run.scale.rounds(), run.scale.pick(2000, 1000, 2)).await.ours()?;
+    run.micros("airssys.call.sync", &sync[1..])?;
+    run.micros("airssys.call.async", &fiber[1..])
+}
+
+/// Too short for clocks of their own: the time of many calls, divided. The first round warms up.
+async fn live_rounds(bare: &Bare, rounds: usize, calls: u32) -> wasmtime::Result<(Vec<f64>, Vec<f64>)> {
+    let (pre, function) = bare.parts();
+    let mut store = bare.store();
+    let instance = pre.instantiate_async(&mut store).await?;
+    let function = instance.get_typed_func::<(u32,), (u32,)>(&mut store, function)?;
+    let (mut sync, mut fiber) = (Vec::new(), Vec::new());
+    for _ in 0..=rounds {
+        let start = Instant::now();
+        for number in 0..calls {
+            wasmtime::ensure!(function.call(&mut store, (number,))?.0 == number, "another answer");
+        }
+        sync.push(nanoseconds(start) / f64::from(calls));
+        let start = Instant::now();
+        for number in 0..calls {
+            wasmtime::ensure!(function.call_async(&mut store, (number,)).await?.0 == number, "another answer");
+        }
+        fiber.push(nanoseconds(start) / f64::from(calls));
+    }
+    Ok((sync, fiber))
+}

@@ -1,0 +1,331 @@
+//! The queue in front of the pool, each plugin's share of it, and the instances that wait in it for their next use.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tapline_metrics::Metrics;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+
+use crate::{
+    call::Call,
+    config::HostConfig,
+    engine::EPOCH_TICK,
+    error::{Fault, LoadError},
+    plugin::{Plugin, PluginSpec},
+};
+
+/// As many permits as the pool has instances, so that a full pool means waiting, with a bound on how many wait and how
+/// long.
+///
+/// A call first takes a turn in its plugin's [`Lane`], then a slot. An instance that waits for its next use has a slot and
+/// no turn: it gives way to whoever needs the slot.
+pub(crate) struct Slots {
+    free: Semaphore,
+    limit: usize,
+    /// All calls that wait, for a turn or for a slot.
+    line: Line,
+    /// Those among them that wait for a slot.
+    wanting: AtomicUsize,
+    max_wait: Duration,
+    /// Never has a permit. Closed when the host stops, which wakes those that wait for a turn.
+    stopping: Semaphore,
+    idle: Mutex<Idle>,
+    metrics: Metrics,
+}
+
+/// More than any caller waits: a moment that is too far away cannot be named.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Instances that wait for their next use, those that were used last behind. Each has a slot.
+#[derive(Default)]
+struct Idle {
+    calls: VecDeque<Call>,
+    closed: bool,
+}
+
+/// One plugin's share of the pool: so many of its calls run at once, and so many wait. However slow it is, the rest is for
+/// the others.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    turns: Semaphore,
+    limit: usize,
+    line: Line,
+}
+
+/// A place in the pool for one call, with the plugin's turn. Given back on drop.
+pub(crate) struct Slot<'a> {
+    slots: &'a Slots,
+    _turn: SemaphorePermit<'a>,
+    used: Option<Call>,
+    kept: bool,
+}
+
+impl Slots {
+    pub(crate) fn new(config: &HostConfig, metrics: Metrics) -> Self {
+        let limit = config.pool_size as usize;
+        Self {
+            free: Semaphore::new(limit),
+            limit,
+            line: Line::new(config.max_waiting),
+            wanting: AtomicUsize::new(0),
+            max_wait: config.max_wait.min(LONGEST_WAIT),
+            stopping: Semaphore::new(0),
+            idle: Mutex::default(),
+            metrics,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Slots that have an instance, those that wait for their next use included.
+    pub(crate) fn in_use(&self) -> usize {
+        self.limit - self.free.available_permits()
+    }
+
+    /// Instances that wait for their next use.
+    pub(crate) fn idle(&self) -> usize {
+        self.lock().calls.len()
+    }
+
+    /// Takes a slot for a call of `plugin` if one is free.
+    pub(crate) fn try_take<'a>(&'a self, plugin: &'a Plugin) -> Option<Slot<'a>> {
+        let turn = plugin.lane.turns.try_acquire().ok()?;
+        let used = self.claim(plugin)?;
+        Some(Slot { slots: self, _turn: turn, used, kept: false })
+    }
+
+    /// Takes a slot for a call of `plugin` that must not wait, because a call around it has one: two such calls would wait
+    /// for each other.
+    pub(crate) fn take_now<'a>(&'a self, plugin: &'a Plugin) -> Result<Slot<'a>, Fault> {
+        if self.free.is_closed() {
+            return Err(Fault::ShuttingDown);
+        }
+        if let Some(slot) = self.try_take(plugin) {
+            return Ok(slot);
+        }
+        let _wanting = Wanting::new(&self.wanting);
+        self.make_room();
+        self.try_take(plugin).ok_or_else(|| self.overloaded(plugin, Duration::ZERO))
+    }
+
+    /// Takes a slot for a call of `plugin`, waiting for one if it must.
+    pub(crate) async fn take<'a>(&'a self, plugin: &'a Plugin) -> Result<Slot<'a>, Fault> {
+        if self.free.is_closed() {
+            return Err(Fault::ShuttingDown);
+        }
+        if let Some(slot) = self.try_take(plugin) {
+            return Ok(slot);
+        }
+        let refused = || self.overloaded(plugin, Duration::ZERO);
+        let _place_of_plugin = plugin.lane.line.join().ok_or_else(refused)?;
+        let _place = self.line.join().ok_or_else(refused)?;
+        let since = Instant::now();
+        let slot = self.wait(plugin, since).await;
+        self.metrics.queue_waited(since.elapsed());
+        slot
+    }
+
+    async fn wait<'a>(&'a self, plugin: &'a Plugin, since: Instant) -> Result<Slot<'a>, Fault> {
+        let until = since + self.max_wait;
+        let lane = &plugin.lane;
+        let turn = tokio::select! {
+            biased;
+            turn = lane.turns.acquire() => turn.map_err(|_closed| Fault::ShuttingDown)?,
+            _closed = self.stopping.acquire() => return Err(Fault::ShuttingDown),
+            () = sleep_until(until) => return Err(self.overloaded(plugin, since.elapsed())),
+        };
+        let used = match self.claim(plugin) {
+            Some(used) => used,
+            None => {
+                let _wanting = Wanting::new(&self.wanting);
+                self.make_room();
+                match timeout_at(until, self.free.acquire()).await {
+                    Ok(Ok(permit)) => permit.forget(),
+                    Ok(Err(_closed)) => return Err(Fault::ShuttingDown),
+                    Err(_elapsed) => return Err(self.overloaded(plugin, since.elapsed())),
+                }
+                None
+            }
+        };
+        Ok(Slot { slots: self, _turn: turn, used, kept: false })
+    }
+
+    /// There is no slot for a call of `plugin`: because the pool is full, or else because the plugin's share of it is.
+    fn overloaded(&self, plugin: &Plugin, waited: Duration) -> Fault {
+        let others_could = self.free.available_permits() > 0 || self.idle() > 0;
+        Fault::Overloaded { waited, share: others_could.then_some(plugin.lane.limit) }
+    }
+
+    /// A slot if there is one: with an instance of the plugin that waits for its next use, or else a free one.
+    fn claim(&self, plugin: &Plugin) -> Option<Option<Call>> {
+        if plugin.reuse.is_some() {
+            let mut idle = self.lock();
+            // What was used last is most likely still in the processor's cache, and near the end.
+            let found = idle.calls.iter().rposition(|call| call.is_of(plugin));
+            if let Some(call) = found.and_then(|index| idle.calls.remove(index)) {
+                return Some(Some(call));
+            }
+        }
+        self.free.try_acquire().ok()?.forget();
+        Some(None)
+    }
+
+    /// Drops the instance that has waited longest for its next use, and frees its slot.
+    ///
+    /// Whoever calls it counts in `wanting` already. So either it finds an instance that was kept meanwhile, or whoever
+    /// would keep one later sees that somebody is waiting: both hold the lock while they look.
+    fn make_room(&self) {
+        let oldest = self.lock().calls.pop_front();
+        self.drop_all(oldest);
+    }
+
+    /// Takes the plugin's instances out that wait for their next use. None is kept from now on.
+    pub(crate) fn retire(&self, plugin: &Plugin) {
+        let retired: VecDeque<Call> = {
+            let mut idle = self.lock();
+            plugin.retired.store(true, Relaxed);
+            let (retired, others) = std::mem::take(&mut idle.calls).into_iter().partition(|call| call.is_of(plugin));
+            idle.calls = others;
+            retired
+        };
+        self.drop_all(retired);
+    }
+
+    /// Refuses whatever comes from now on, and drops the instances that wait for their next use.
+    pub(crate) fn close(&self) {
+        self.free.close();
+        self.stopping.close();
+        self.keep_none();
+    }
+
+    /// Drops the instances that wait for their next use, and keeps no more of them.
+    pub(crate) fn keep_none(&self) {
+        let calls = {
+            let mut idle = self.lock();
+            idle.closed = true;
+            std::mem::take(&mut idle.calls)
+        };
+        self.drop_all(calls);
+    }
+
+    /// Waits until no call is running.
+    pub(crate) async fn drained(&self) {
+        while self.in_use() > 0 {
+            // The semaphore is closed, so there is nothing to wait on; a millisecond is the clock of everything else.
+            sleep(EPOCH_TICK).await;
+        }
+    }
+
+    /// Drops instances, each before its slot is free. Never with the lock held: it takes microseconds for each.
+    fn drop_all(&self, calls: impl IntoIterator<Item = Call>) {
+        for call in calls {
+            drop(call);
+            self.free.add_permits(1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(config: &HostConfig, spec: &PluginSpec) -> Result<Self, LoadError> {
+        let pool = config.pool_size as usize;
+        let limit = match spec.max_concurrent_calls {
+            None => config.share_of(pool),
+            Some(0) => {
+                return Err(LoadError::Setting {
+                    plugin: spec.name.clone(),
+                    setting: "max_concurrent_calls",
+                    message: "a plugin that may run 0 calls can answer none".to_owned(),
+                });
+            }
+            Some(calls) => pool.min(calls as usize),
+        };
+        Ok(Self { turns: Semaphore::new(limit), limit, line: Line::new(config.share_of(config.max_waiting)) })
+    }
+
+    /// Calls of the plugin that may run at once.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl Slot<'_> {
+    /// An instance of the plugin that earlier calls have used, when there was one.
+    pub(crate) fn used(&mut self) -> Option<Call> {
+        self.used.take()
+    }
+
+    /// Keeps the instance for the plugin's next call, unless somebody needs the slot, the plugin is gone or the host stops.
+    pub(crate) fn keep(mut self, plugin: &Plugin, call: Call) {
+        let refused = {
+            let mut idle = self.slots.lock();
+            if idle.closed || self.slots.wanting.load(Relaxed) > 0 || plugin.retired.load(Relaxed) {
+                Some(call)
+            } else {
+                idle.calls.push_back(call);
+                self.kept = true;
+                None
+            }
+        };
+        drop(refused);
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        drop(self.used.take());
+        if !self.kept {
+            self.slots.free.add_permits(1);
+        }
+    }
+}
+
+/// Calls that wait, of which there may be so many.
+#[derive(Debug)]
+struct Line {
+    waiting: AtomicUsize,
+    max: usize,
+}
+
+impl Line {
+    fn new(max: usize) -> Self {
+        Self { waiting: AtomicUsize::new(0), max }
+    }
+
+    fn join(&self) -> Option<Wanting<'_>> {
+        let place = Wanting::new(&self.waiting);
+        (place.before < self.max).then_some(place)
+    }
+}
+
+/// Somebody who waits is counted, until it is dropped: also when the waiting call is cancelled.
+struct Wanting<'a> {
+    count: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Wanting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Relaxed) }
+    }
+}
+
+impl Drop for Wanting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Relaxed);
+    }
+}

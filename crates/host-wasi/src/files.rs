@@ -1,0 +1,127 @@
+//! Directories by grant.
+
+mod host;
+mod open;
+mod stream;
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use tapline_host_core::{CallState, Capability, GrantValue, Granted};
+use wasmtime::component::{HasData, Linker};
+use wasmtime_wasi::{
+    FsPerms, WasiCtx,
+    filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView},
+    p2::bindings::filesystem::{preopens, types},
+};
+
+use self::{host::View, open::OpenFiles};
+use crate::{
+    config::{Access, Directory, FilesConfig},
+    error::GrantError,
+};
+
+/// Files in the directories that the operator names. Granted, for example, with
+/// `files = { directories = [{ path = "data", at = "/data", access = "read" }] }`.
+///
+/// A directory is opened when the plugin is loaded, and paths are followed from there: `..`, absolute paths and symbolic
+/// links lead no further than its own files, also when the link was there before. `access = "write"` includes reading.
+/// Every operation of a file system runs on a thread for what blocks, and a call that runs out of time does not wait for
+/// it.
+///
+/// Our own limits, which `wasmtime-wasi` does not have:
+///
+/// - `max_file_size` bytes, 10 MiB if not said: no write, append or change of size makes a file larger. Files that were
+///   larger before can be read.
+/// - `max_open_files` for each call, 10 if not said: files, directories, listings, and files of which only a stream is
+///   left. The granted directories do not count.
+/// - only regular files and directories are opened: a pipe or a device could block its thread for ever.
+/// - directories with more than [`MAX_DIRECTORY_ENTRIES`](crate::MAX_DIRECTORY_ENTRIES) entries are not listed.
+///
+/// What this does not stop: a plugin that may write can make as many files as the file system holds. Two plugins that
+/// append to the same file at the same moment can together exceed its size by one write, 64 KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files;
+
+impl Capability for Files {
+    fn grant_name(&self) -> Option<&'static str> {
+        Some("files")
+    }
+
+    fn grant_example(&self) -> &'static str {
+        r#"{ directories = [{ path = "data", at = "/data", access = "read" }] }"#
+    }
+
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["wasi:filesystem/types@0.2.12", "wasi:filesystem/preopens@0.2.12"]
+    }
+
+    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        preopens::add_to_linker::<_, WasiFilesystem>(linker, |state| view(state).inner)?;
+        types::add_to_linker::<_, Ours>(linker, view)
+    }
+
+    fn grant(&self, _plugin: &str, value: &GrantValue) -> Result<Granted, String> {
+        let granted = FilesConfig::read(value).and_then(|config| FilesGrant::open(&config));
+        granted.map(|grant| Arc::new(grant) as Granted).map_err(|error| error.to_string())
+    }
+}
+
+/// The directories of one plugin.
+struct FilesGrant {
+    directories: WasiFilesystemCtx,
+    max_file_size: u64,
+    max_open_files: u32,
+    appending: Arc<Mutex<()>>,
+}
+
+impl FilesGrant {
+    fn open(config: &FilesConfig) -> Result<Self, GrantError> {
+        let mut builder = WasiCtx::builder();
+        for Directory { path, at, access } in &config.directories {
+            let permissions = match access {
+                Access::Read => FsPerms::ReadOnly,
+                Access::Write => FsPerms::ReadWrite,
+            };
+            builder.preopened_dir(path, at, permissions).map_err(|error| GrantError::Directory {
+                path: path.clone(),
+                reason: error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), ToString::to_string),
+            })?;
+        }
+        Ok(Self {
+            directories: builder.build().filesystem().clone(),
+            max_file_size: config.max_file_size(),
+            max_open_files: config.max_open_files(),
+            appending: Arc::default(),
+        })
+    }
+}
+
+/// What one call has of its grant.
+#[derive(Default)]
+struct FilesOfCall {
+    directories: WasiFilesystemCtx,
+    open: Option<OpenFiles>,
+}
+
+struct Ours;
+
+impl HasData for Ours {
+    type Data<'a> = View<'a>;
+}
+
+fn view(state: &mut CallState) -> View<'_> {
+    if state.local::<FilesOfCall>().open.is_none() {
+        let grant = state.grant::<FilesGrant>();
+        let call = state.local::<FilesOfCall>();
+        if let Some(grant) = &grant {
+            call.directories = grant.directories.clone();
+        }
+        call.open = Some(OpenFiles::new(grant.as_deref()));
+    }
+    let (call, table) = state.local_and_table::<FilesOfCall>();
+    let open = call.open.get_or_insert_with(|| OpenFiles::new(None));
+    View { inner: WasiFilesystemCtxView { ctx: &mut call.directories, table }, open }
+}

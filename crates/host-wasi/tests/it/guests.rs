@@ -1,0 +1,260 @@
+//! Components that call WASI without a standard library in between, made from WAT and from as much of the WIT as they use.
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+fn component(packages: &[(&str, String)], core: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let mut last = None;
+    for (name, text) in packages {
+        last = Some(resolve.push_source(name, text).unwrap());
+    }
+    let world = resolve.select_world(&[last.unwrap()], None).unwrap();
+    let mut module = wat::parse_str(core).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+}
+
+/// A tap that answers the seconds of the wall clock, in this version of the interface.
+pub(crate) fn clock(version: &str) -> Vec<u8> {
+    let clocks = format!(
+        "package wasi:clocks@{version};
+         interface wall-clock {{ record datetime {{ seconds: u64, nanoseconds: u32 }} now: func() -> datetime; }}"
+    );
+    let test = format!(
+        "package test:wasi@1.0.0;
+         interface seconds {{ run: func() -> u64; }}
+         world guest {{ import wasi:clocks/wall-clock@{version}; export seconds; }}"
+    );
+    component(
+        &[("clocks.wit", clocks), ("test.wit", test)],
+        &format!(
+            r#"(module
+                 (import "wasi:clocks/wall-clock@{version}" "now" (func $now (param i32)))
+                 (memory (export "memory") 1)
+                 (func (export "test:wasi/seconds@1.0.0#run") (result i64)
+                   (call $now (i32.const 64))
+                   (i64.load (i32.const 64))))"#
+        ),
+    )
+}
+
+/// A tap that opens a path as it is given, below the first directory that is granted, and answers 0 or 1 and the error.
+pub(crate) fn opener() -> Vec<u8> {
+    let filesystem = "package wasi:filesystem@0.2.12;
+        interface types {
+          enum error-code { access, would-block, already, bad-descriptor, busy, deadlock, quota, exist, file-too-large,
+            illegal-byte-sequence, in-progress, interrupted, invalid, io, is-directory, loop, too-many-links, message-size,
+            name-too-long, no-device, no-entry, no-lock, insufficient-memory, insufficient-space, not-directory, not-empty,
+            not-recoverable, unsupported, no-tty, no-such-device, overflow, not-permitted, pipe, read-only, invalid-seek,
+            text-file-busy, cross-device }
+          flags path-flags { symlink-follow }
+          flags open-flags { create, directory, exclusive, truncate }
+          flags descriptor-flags { read, write, file-integrity-sync, data-integrity-sync, requested-write-sync,
+            mutate-directory }
+          resource descriptor {
+            open-at: func(path-flags: path-flags, path: string, open-flags: open-flags, %flags: descriptor-flags)
+              -> result<descriptor, error-code>;
+          }
+        }
+        interface preopens {
+          use types.{descriptor};
+          get-directories: func() -> list<tuple<descriptor, string>>;
+        }";
+    let test = "package test:wasi@1.0.0;
+        interface opening { run: func(path: string) -> u32; }
+        world guest {
+          import wasi:filesystem/types@0.2.12;
+          import wasi:filesystem/preopens@0.2.12;
+          export opening;
+        }";
+    component(
+        &[("filesystem.wit", filesystem.to_owned()), ("test.wit", test.to_owned())],
+        r#"(module
+             (import "wasi:filesystem/preopens@0.2.12" "get-directories" (func $directories (param i32)))
+             (import "wasi:filesystem/types@0.2.12" "[method]descriptor.open-at"
+               (func $open (param i32 i32 i32 i32 i32 i32 i32)))
+             (memory (export "memory") 4)
+             (global $next (mut i32) (i32.const 4096))
+             (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+               (local $start i32)
+               (local.set $start (global.get $next))
+               (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get $size)) (i32.const 7)) (i32.const -8)))
+               (local.get $start))
+             (func (export "test:wasi/opening@1.0.0#run") (param $path i32) (param $length i32) (result i32)
+               (call $directories (i32.const 64))
+               (call $open (i32.load (i32.load (i32.const 64))) (i32.const 1) (local.get $path) (local.get $length)
+                 (i32.const 0) (i32.const 1) (i32.const 96))
+               (if (i32.load8_u (i32.const 96)) (then (return (i32.add (i32.const 1) (i32.load8_u (i32.const 100))))))
+               (i32.const 0)))"#,
+    )
+}
+
+/// What [`connector`] does besides connecting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    Nothing,
+    /// Waits for bytes from the other side.
+    Wait,
+    /// Does not connect, and makes a socket of UDP.
+    Udp,
+    /// Does not connect, and listens.
+    Listen,
+    /// Makes so many sockets before.
+    Sockets(u32),
+}
+
+/// A tap that looks up `name`, if it is not empty, and connects: to the address that the name has, if the tap's own
+/// address is 0, else to that. It answers 0, or what failed in hundreds, and the error: 100 `start-connect`, 200
+/// `finish-connect`, 300 `resolve-addresses`, 400 `resolve-next-address`, 500 `create-tcp-socket`, 600
+/// `create-udp-socket`, 700 `start-bind`, 800 `start-listen`.
+pub(crate) fn connector(name: &str, then: Then) -> Vec<u8> {
+    let io = "package wasi:io@0.2.12;
+        interface poll { resource pollable { block: func(); } }
+        interface streams {
+          use poll.{pollable};
+          resource input-stream { subscribe: func() -> pollable; }
+          resource output-stream { }
+        }";
+    let sockets = "package wasi:sockets@0.2.12;
+        interface network {
+          resource network { }
+          enum error-code { unknown, access-denied, not-supported, invalid-argument, out-of-memory, timeout,
+            concurrency-conflict, not-in-progress, would-block, invalid-state, new-socket-limit, address-not-bindable,
+            address-in-use, remote-unreachable, connection-refused, connection-reset, connection-aborted,
+            datagram-too-large, name-unresolvable, temporary-resolver-failure, permanent-resolver-failure }
+          enum ip-address-family { ipv4, ipv6 }
+          type ipv4-address = tuple<u8, u8, u8, u8>;
+          type ipv6-address = tuple<u16, u16, u16, u16, u16, u16, u16, u16>;
+          variant ip-address { ipv4(ipv4-address), ipv6(ipv6-address) }
+          record ipv4-socket-address { port: u16, address: ipv4-address }
+          record ipv6-socket-address { port: u16, flow-info: u32, address: ipv6-address, scope-id: u32 }
+          variant ip-socket-address { ipv4(ipv4-socket-address), ipv6(ipv6-socket-address) }
+        }
+        interface instance-network { use network.{network}; instance-network: func() -> network; }
+        interface ip-name-lookup {
+          use wasi:io/poll@0.2.12.{pollable};
+          use network.{network, error-code, ip-address};
+          resource resolve-address-stream {
+            resolve-next-address: func() -> result<option<ip-address>, error-code>;
+            subscribe: func() -> pollable;
+          }
+          resolve-addresses: func(network: borrow<network>, name: string) -> result<resolve-address-stream, error-code>;
+        }
+        interface tcp {
+          use wasi:io/poll@0.2.12.{pollable};
+          use wasi:io/streams@0.2.12.{input-stream, output-stream};
+          use network.{network, error-code, ip-socket-address};
+          resource tcp-socket {
+            start-bind: func(network: borrow<network>, local-address: ip-socket-address) -> result<_, error-code>;
+            finish-bind: func() -> result<_, error-code>;
+            start-connect: func(network: borrow<network>, remote-address: ip-socket-address) -> result<_, error-code>;
+            finish-connect: func() -> result<tuple<input-stream, output-stream>, error-code>;
+            start-listen: func() -> result<_, error-code>;
+            subscribe: func() -> pollable;
+          }
+        }
+        interface tcp-create-socket {
+          use network.{error-code, ip-address-family};
+          use tcp.{tcp-socket};
+          create-tcp-socket: func(address-family: ip-address-family) -> result<tcp-socket, error-code>;
+        }
+        interface udp { resource udp-socket { } }
+        interface udp-create-socket {
+          use network.{error-code, ip-address-family};
+          use udp.{udp-socket};
+          create-udp-socket: func(address-family: ip-address-family) -> result<udp-socket, error-code>;
+        }";
+    let test = "package test:wasi@1.0.0;
+        interface connecting { run: func(address: u32, port: u32) -> u32; }
+        world guest {
+          import wasi:io/poll@0.2.12;
+          import wasi:io/streams@0.2.12;
+          import wasi:sockets/instance-network@0.2.12;
+          import wasi:sockets/ip-name-lookup@0.2.12;
+          import wasi:sockets/tcp@0.2.12;
+          import wasi:sockets/tcp-create-socket@0.2.12;
+          import wasi:sockets/udp-create-socket@0.2.12;
+          export connecting;
+        }";
+    let length = name.len();
+    let (wait, udp, listen) =
+        (u32::from(then == Then::Wait), u32::from(then == Then::Udp), u32::from(then == Then::Listen));
+    let sockets_before = if let Then::Sockets(number) = then { number } else { 0 };
+    component(
+        &[("io.wit", io.to_owned()), ("sockets.wit", sockets.to_owned()), ("test.wit", test.to_owned())],
+        &format!(
+            r#"(module
+                 (import "wasi:io/poll@0.2.12" "[method]pollable.block" (func $block (param i32)))
+                 (import "wasi:io/streams@0.2.12" "[method]input-stream.subscribe" (func $readable (param i32) (result i32)))
+                 (import "wasi:sockets/instance-network@0.2.12" "instance-network" (func $network (result i32)))
+                 (import "wasi:sockets/ip-name-lookup@0.2.12" "resolve-addresses" (func $lookup (param i32 i32 i32 i32)))
+                 (import "wasi:sockets/ip-name-lookup@0.2.12" "[method]resolve-address-stream.subscribe"
+                   (func $looked_up (param i32) (result i32)))
+                 (import "wasi:sockets/ip-name-lookup@0.2.12" "[method]resolve-address-stream.resolve-next-address"
+                   (func $next (param i32 i32)))
+                 (import "wasi:sockets/tcp-create-socket@0.2.12" "create-tcp-socket" (func $tcp (param i32 i32)))
+                 (import "wasi:sockets/udp-create-socket@0.2.12" "create-udp-socket" (func $udp (param i32 i32)))
+                 (import "wasi:sockets/tcp@0.2.12" "[method]tcp-socket.start-connect"
+                   (func $connect (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+                 (import "wasi:sockets/tcp@0.2.12" "[method]tcp-socket.start-bind"
+                   (func $bind (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+                 (import "wasi:sockets/tcp@0.2.12" "[method]tcp-socket.finish-bind" (func $bound (param i32 i32)))
+                 (import "wasi:sockets/tcp@0.2.12" "[method]tcp-socket.start-listen" (func $listen (param i32 i32)))
+                 (import "wasi:sockets/tcp@0.2.12" "[method]tcp-socket.subscribe" (func $connected (param i32) (result i32)))
+                 (import "wasi:sockets/tcp@0.2.12" "[method]tcp-socket.finish-connect" (func $finish (param i32 i32)))
+                 (memory (export "memory") 1)
+                 (data (i32.const 1024) "{name}")
+                 (func $byte (param $of i32) (param $index i32) (result i32)
+                   (i32.and (i32.shr_u (local.get $of) (i32.mul (local.get $index) (i32.const 8))) (i32.const 255)))
+                 (func (export "test:wasi/connecting@1.0.0#run") (param $address i32) (param $port i32) (result i32)
+                   (local $on i32) (local $names i32) (local $socket i32) (local $more i32)
+                   (local.set $on (call $network))
+                   (if (i32.const {udp}) (then
+                     (call $udp (i32.const 0) (i32.const 64))
+                     (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 600) (i32.load8_u (i32.const 68))))))
+                     (return (i32.const 0))))
+                   (if (i32.const {length}) (then
+                     (call $lookup (local.get $on) (i32.const 1024) (i32.const {length}) (i32.const 64))
+                     (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 300) (i32.load8_u (i32.const 68))))))
+                     (local.set $names (i32.load (i32.const 68)))
+                     (call $block (call $looked_up (local.get $names)))
+                     (call $next (local.get $names) (i32.const 96))
+                     (if (i32.load8_u (i32.const 96)) (then (return (i32.add (i32.const 400) (i32.load8_u (i32.const 98))))))
+                     (if (i32.eqz (local.get $address)) (then
+                       ;; The case of an address of version 4, and its bytes.
+                       (if (i32.load8_u (i32.const 100)) (then (return (i32.const 499))))
+                       (local.set $address (i32.load align=1 (i32.const 102)))))))
+                   (local.set $more (i32.const {sockets_before}))
+                   (block $made (loop $again
+                     (br_if $made (i32.eqz (local.get $more)))
+                     (local.set $more (i32.sub (local.get $more) (i32.const 1)))
+                     (call $tcp (i32.const 0) (i32.const 64))
+                     (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 500) (i32.load8_u (i32.const 68))))))
+                     (br $again)))
+                   (call $tcp (i32.const 0) (i32.const 64))
+                   (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 500) (i32.load8_u (i32.const 68))))))
+                   (local.set $socket (i32.load (i32.const 68)))
+                   (if (i32.const {listen}) (then
+                     (call $bind (local.get $socket) (local.get $on) (i32.const 0) (local.get $port)
+                       (call $byte (local.get $address) (i32.const 0)) (call $byte (local.get $address) (i32.const 1))
+                       (call $byte (local.get $address) (i32.const 2)) (call $byte (local.get $address) (i32.const 3))
+                       (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
+                     (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 700) (i32.load8_u (i32.const 65))))))
+                     (call $bound (local.get $socket) (i32.const 64))
+                     (call $listen (local.get $socket) (i32.const 64))
+                     (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 800) (i32.load8_u (i32.const 65))))))
+                     (return (i32.const 0))))
+                   (call $connect (local.get $socket) (local.get $on) (i32.const 0) (local.get $port)
+                     (call $byte (local.get $address) (i32.const 0)) (call $byte (local.get $address) (i32.const 1))
+                     (call $byte (local.get $address) (i32.const 2)) (call $byte (local.get $address) (i32.const 3))
+                     (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
+                   (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 100) (i32.load8_u (i32.const 65))))))
+                   (call $block (call $connected (local.get $socket)))
+                   (call $finish (local.get $socket) (i32.const 64))
+                   (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 200) (i32.load8_u (i32.const 68))))))
+                   (if (i32.const {wait}) (then (call $block (call $readable (i32.load (i32.const 68))))))
+                   (i32.const 0)))"#
+        ),
+    )
+}

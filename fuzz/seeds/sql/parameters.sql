@@ -1,0 +1,2 @@
+n	b1	i-12	f1.5	ttext	xbytes
+SELECT ?1, ?2, ?3, ?4, ?, ?6

@@ -1,0 +1,2 @@
+i1
+WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10) SELECT x, group_concat(title) OVER (ORDER BY x) FROM c JOIN items ON id = 'a' WHERE x > ? GROUP BY x HAVING count(*) ORDER BY 1 DESC;

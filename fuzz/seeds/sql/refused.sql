@@ -1,0 +1,1 @@
+PRAGMA writable_schema = ON; ATTACH 'x' AS y; SELECT load_extension('x'), json_extract(fields, '$.n'), hex(randomblob(3)) FROM items

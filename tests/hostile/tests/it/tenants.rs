@@ -1,0 +1,132 @@
+//! What one call leaves behind is not there for the next one in the same slot.
+
+use tapline_host_core::{HostConfig, PagemapScan, PluginSpec, Reuse};
+use tapline_hostile::{Ground, Guest, INPUT, Number, config, name};
+
+/// Looks for anything that is not as a fresh instance has it, then leaves something everywhere. Answers with the number
+/// of things that it found.
+fn tenant(pages: u32) -> Guest {
+    let stale = |condition: &str| {
+        format!("(if {condition} (then (local.set $stale (i32.add (local.get $stale) (i32.const 1)))))")
+    };
+    let checks = [
+        // The memory: its size, every word of it, and the data that it starts with.
+        stale(&format!("(i32.ne (memory.size) (i32.const {pages}))")),
+        format!(
+            "(loop $next {}
+               (local.set $at (i32.add (local.get $at) (i32.const 8)))
+               (br_if $next (i32.lt_u (local.get $at) (i32.const {}))))",
+            stale(
+                "(i32.and (i64.ne (i64.load (local.get $at)) (i64.const 0)) (i32.ne (local.get $at) (i32.const 8000)))"
+            ),
+            pages << 16,
+        ),
+        stale("(i64.ne (i64.load (i32.const 8000)) (i64.const 0x3837363534333231))"),
+        // Data that was dropped cannot be copied: that would be a trap.
+        "(memory.init $passive (i32.const 16) (i32.const 0) (i32.const 4))".to_owned(),
+        // Globals.
+        stale("(i32.ne (global.get $a) (i32.const 7))"),
+        stale("(i64.ne (global.get $b) (i64.const 0))"),
+        // Tables: their sizes, an element that was there from the start, and all the others.
+        stale("(i32.ne (table.size $t) (i32.const 300))"),
+        stale("(ref.is_null (table.get $t (i32.const 2)))"),
+        stale("(i32.ne (table.size $u) (i32.const 1))"),
+        "(local.set $at (i32.const 3))".to_owned(),
+        format!(
+            "(loop $next {}
+               (local.set $at (i32.add (local.get $at) (i32.const 1)))
+               (br_if $next (i32.lt_u (local.get $at) (i32.const 300))))",
+            stale("(i32.eqz (ref.is_null (table.get $t (local.get $at))))"),
+        ),
+        "(table.init $t $elements (i32.const 10) (i32.const 0) (i32.const 1))".to_owned(),
+    ];
+    let body = format!(
+        "(local $stale i32) (local $at i32)
+         {}
+         ;; One word in every second page of the system, so that no two dirty regions touch; then a large one.
+         (local.set $at (i32.const 0))
+         (loop $next
+           (i64.store (local.get $at) (i64.const -1))
+           (local.set $at (i32.add (local.get $at) (i32.const 8192)))
+           (br_if $next (i32.lt_u (local.get $at) (i32.const {end}))))
+         (memory.fill (i32.const 1000000) (i32.const 170) (i32.const 600000))
+         (i64.store (i32.const 8000) (i64.const -1))
+         (drop (memory.grow (i32.const 1)))
+         (data.drop $passive)
+         (global.set $a (i32.const -1))
+         (global.set $b (i64.const -1))
+         (drop (table.grow $t (ref.func $run) (i32.const 200)))
+         (table.fill $t (i32.const 3) (ref.func $run) (i32.const 297))
+         (table.set $t (i32.const 2) (ref.null func))
+         (drop (table.grow $u (ref.func $run) (i32.const 300)))
+         (elem.drop $elements)
+         (local.get $stale)",
+        checks.join("\n"),
+        end = pages << 16,
+    );
+    Guest::number(body).memory(&pages.to_string()).data(8000, b"12345678").with(
+        r#"(data $passive "pass")
+           (global $a (mut i32) (i32.const 7))
+           (global $b (mut i64) (i64.const 0))
+           (table $t 300 funcref)
+           (elem (table $t) (i32.const 2) func $run)
+           (elem $elements func $run)
+           (table $u 1 funcref)"#,
+    )
+}
+
+#[tokio::test]
+async fn the_next_one_in_the_slot_finds_nothing() {
+    for pagemap_scan in [PagemapScan::WhenSafe, PagemapScan::Off] {
+        // One slot: whoever comes next gets what the one before had.
+        let ground = Ground::with(HostConfig { pool_size: 1, pagemap_scan, ..config() }, |builder| builder).await;
+        if pagemap_scan == PagemapScan::Off {
+            assert!(!ground.host.engine_facts().pagemap_scan);
+        }
+        // 400 and 800 dirty regions; the engine asks the kernel for 32 at a time.
+        ground.load("large", tenant(100).bytes()).await;
+        ground.load("small", tenant(50).bytes()).await;
+        for _ in 0..10 {
+            let outcome = ground.host.dispatch(Number, &INPUT).await.unwrap();
+            let fresh = [(name("large"), 0), (name("small"), 0), (name("well-behaved"), INPUT + 1)];
+            assert_eq!(outcome.answers, fresh, "{pagemap_scan:?}: {:?}", outcome.failures);
+        }
+        ground.is_quiet("tenants").await;
+    }
+}
+
+/// The guest would see it: an instance that is used again does not look fresh to it.
+#[tokio::test]
+async fn and_would_find_it_in_an_instance_that_is_used_again() {
+    let ground = Ground::with(HostConfig { pool_size: 4, ..config() }, |builder| builder).await;
+    let mut spec = PluginSpec::bytes(name("again"), tenant(50).bytes());
+    spec.reuse = Some(Reuse::default());
+    ground.host.load(spec).await.unwrap();
+    let first = ground.host.dispatch(Number, &INPUT).await.unwrap();
+    assert_eq!(first.answers[0], (name("again"), 0));
+    let second = ground.host.dispatch(Number, &INPUT).await.unwrap();
+    // The memory is dirty, and the data that it wants to copy is gone.
+    assert!(!second.answers.contains(&(name("again"), 0)), "{second:?}");
+}
+
+/// A call that is dropped half-way has left its dirt as well.
+#[tokio::test]
+async fn nor_does_it_after_a_fault_or_a_caller_that_went_away() {
+    for end in ["(unreachable)", "(call $wait)"] {
+        let ground = Ground::with(HostConfig { pool_size: 1, ..config() }, |builder| builder).await;
+        let dirt = Guest::new::<tapline_hostile::Letter>(format!(
+            "(memory.fill (i32.const 0) (i32.const 255) (i32.const 3276800)) {end} (i32.const 65)"
+        ));
+        ground.load("dirty", dirt.memory("50").bytes()).await;
+        ground.load("clean", tenant(50).bytes()).await;
+        for _ in 0..3 {
+            let dispatch = ground.host.dispatch(tapline_hostile::Letter, &INPUT);
+            if let Some(outcome) = crate::cancelled::polled(dispatch, 1).await {
+                assert_eq!(outcome.unwrap().failures.len(), 1);
+            }
+            let outcome = ground.host.dispatch(Number, &INPUT).await.unwrap();
+            assert_eq!(outcome.answers[0], (name("clean"), 0), "{:?}", outcome.failures);
+        }
+        ground.is_quiet("dirt").await;
+    }
+}
