@@ -29,7 +29,7 @@ const MOST_OPEN_FILES: u32 = 1000;
 
 /// The value of the grant `files`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with `directories`")]
 pub(crate) struct FilesConfig {
     pub(crate) directories: Vec<Directory>,
     max_file_size: Option<u64>,
@@ -37,7 +37,7 @@ pub(crate) struct FilesConfig {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with `path`, `at` and `access`")]
 pub(crate) struct Directory {
     /// Where it lies.
     pub(crate) path: PathBuf,
@@ -217,7 +217,11 @@ mod tests {
                 json!({ "directories": [{ "path": "a", "at": "/a", "access": "all" }] }),
                 "unknown variant `all`, expected `read` or `write`",
             ),
-            (json!(true), "invalid type: boolean `true`, expected struct FilesConfig"),
+            (json!(true), "invalid type: boolean `true`, expected a table with `directories`"),
+            (
+                json!({ "directories": ["a"] }),
+                "invalid type: string \"a\", expected a table with `path`, `at` and `access`",
+            ),
             (
                 json!({ "directories": [data], "max_file_size": 5 }),
                 "`max_file_size` has no effect: no directory has `access = \"write\"`",

@@ -63,9 +63,10 @@ impl Length {
         }
     }
 
-    fn fifth(self) -> Self {
+    /// How long to warm up: 400 calls for each slot are what it takes until every one has seen every fault, measured.
+    fn warm_up(self, slots: u32) -> Self {
         match self {
-            Self::Taps(taps) => Self::Taps(taps / 5),
+            Self::Taps(taps) => Self::Taps((taps / 5).max(400 * u64::from(slots))),
             Self::Time(time) => Self::Time(time / 5),
         }
     }
@@ -102,7 +103,7 @@ fn soak(length: Length, slots: u32, max_growth: u64, mut say: impl FnMut(&str)) 
     runtime.block_on(async {
         let started = Instant::now();
         let calls = Arc::new(Calls::new(slots).await?);
-        let mut tally = run(&calls, length.fifth(), ONE_FAULT_IN_WHEN_COLD, &mut say).await?;
+        let mut tally = run(&calls, length.warm_up(slots), ONE_FAULT_IN_WHEN_COLD, &mut say).await?;
         let warm = resident_bytes()?;
         say(&format!("warm after {} taps, {} of them faults: {}", tally.taps(), tally.faults(), mebibytes(warm)));
         let measured = run(&calls, length, ONE_FAULT_IN, &mut say).await?;
