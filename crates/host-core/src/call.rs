@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tapline_limits::PAGE_BYTES;
+use tapline_limits::{Limits, PAGE_BYTES};
 use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::{
@@ -49,13 +49,15 @@ pub struct Call {
     uses: u32,
     /// Whether every entry into the guest has come back as it should.
     intact: bool,
+    /// What the call was given, where fuel is metered, until it is recorded what became of it.
+    fuel: Option<u64>,
 }
 
 impl Call {
     /// The one place where a store is made: every limit is set here, and nothing else makes one.
-    pub(crate) fn new(handler: &Arc<Handler>, deadline: Instant) -> Self {
+    pub(crate) fn new(handler: &Arc<Handler>, deadline: Instant, limits: Limits) -> Self {
         let runtime = &handler.runtime;
-        let mut store = Store::new(&runtime.engine, CallState::new(Arc::clone(handler), deadline));
+        let mut store = Store::new(&runtime.engine, CallState::new(Arc::clone(handler), deadline, limits));
         store.limiter(|state| &mut state.limiter);
         // Tokio's own way to yield: the engine's wakes its task at once, and a thread that always has such a task looks at
         // timers and sockets once in sixty turns. Deadlines would be as late, also those of others.
@@ -63,7 +65,7 @@ impl Call {
         // For each crossing, not for all of them together.
         store.set_hostcall_fuel(runtime.max_answer_bytes);
         store.set_max_component_handles(runtime.max_handles);
-        let mut call = Self { store, instance: None, uses: 1, intact: true };
+        let mut call = Self { store, instance: None, uses: 1, intact: true, fuel: None };
         // Before instantiation: a start function may loop as well.
         call.refill();
         call
@@ -72,11 +74,12 @@ impl Call {
     /// Gives what a call uses up.
     fn refill(&mut self) {
         self.store.set_epoch_deadline(1);
-        let handler = &self.store.data().handler;
-        if handler.runtime.facts.fuel {
-            let fuel = handler.plugin.limits.fuel_limit();
+        let state = self.store.data();
+        if state.handler.runtime.facts.fuel {
+            let fuel = state.limits.fuel_limit();
             // The engine of this runtime was built with fuel, which is the only reason for this to fail.
             let _ = self.store.set_fuel(fuel);
+            self.fuel = Some(fuel);
         }
     }
 
@@ -109,7 +112,12 @@ impl Call {
 
     /// Writes what the guest left in its output, and records what it used.
     fn settle(&mut self) {
+        let used = self.fuel.take().map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default()));
         let state = self.store.data_mut();
+        if let Some(fuel) = used {
+            state.handler.metrics.fuel_used(fuel);
+            tracing::debug!(plugin = %state.plugin(), tap = %state.tap(), fuel, "used fuel");
+        }
         state.finish_output();
         let plugin = &state.handler.plugin;
         plugin.metrics().memory_peak(state.limiter.peak_bytes());
@@ -222,8 +230,8 @@ impl Call {
 
     /// What became of a call, from what the engine says and what the store saw.
     fn fault(&mut self, error: &wasmtime::Error, stage: Stage) -> CallError {
-        let limits = self.handler().plugin.limits;
         let state = self.store.data_mut();
+        let limits = state.limits;
         let fault = if let Some(fault) = error.downcast_ref::<HostFault>() {
             Fault::HostFunction { capability: fault.capability, message: fault.message.to_string() }
         } else if let Some(trap) = error.downcast_ref::<Trap>() {

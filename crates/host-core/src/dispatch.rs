@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use tapline_limits::Limits;
 use tapline_metrics::Outcome;
 use tapline_tap_dispatch::{Altered, Ballot, Collected, Pass, PluginName, Policy, Verdict};
 use tokio::{
@@ -45,6 +46,8 @@ pub trait Fold<T: Tap>: 'static {
 /// changes the next dispatch, not this one.
 pub struct Handlers {
     pub(crate) list: Arc<[Arc<Handler>]>,
+    /// What this dispatch allows, where that is less than what the plugins have.
+    pub(crate) limits: Option<Limits>,
 }
 
 impl Handlers {
@@ -76,7 +79,7 @@ impl<T: Tap> Fold<T> for Collect {
             &handlers.list,
             on_failure::<T>(),
             || T::default_answer(input),
-            |handler| run::<T>(handler, input),
+            |handler| run::<T>(handler, input, handlers.limits),
         )
         .await?;
         Ok(Contributions {
@@ -96,8 +99,10 @@ impl<T: Tap<Answer = ()>> Fold<T> for Notify {
     type Outcome = Vec<CallError>;
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Vec<CallError>, CallError> {
-        let failures =
-            tapline_tap_dispatch::notify(&handlers.list, on_failure::<T>(), |handler| run::<T>(handler, input)).await?;
+        let failures = tapline_tap_dispatch::notify(&handlers.list, on_failure::<T>(), |handler| {
+            run::<T>(handler, input, handlers.limits)
+        })
+        .await?;
         Ok(failures.into_iter().map(|(_, error)| error).collect())
     }
 }
@@ -124,7 +129,7 @@ impl<T: Tap<Answer = Ballot>> Fold<T> for Vote {
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Decision, CallError> {
         let Verdict { ballot, denied_by, failures } =
-            tapline_tap_dispatch::vote(&handlers.list, |handler| run::<T>(handler, input)).await;
+            tapline_tap_dispatch::vote(&handlers.list, |handler| run::<T>(handler, input, handlers.limits)).await;
         Ok(Decision {
             ballot,
             denied_by: denied_by.into_iter().map(|index| handlers.name(index)).collect(),
@@ -161,7 +166,7 @@ where
             on_failure::<T>(),
             T::default_answer,
             |handler, state| async move {
-                match run::<T>(handler, &state).await {
+                match run::<T>(handler, &state, handlers.limits).await {
                     Ok(altered) => Ok(altered),
                     Err(error) => Err((state, error)),
                 }
@@ -186,7 +191,7 @@ impl<T: Tap<Answer = Option<A>>, A: Send + 'static> Fold<T> for First {
             &handlers.list,
             on_failure::<T>(),
             || T::default_answer(input).flatten(),
-            |handler| run::<T>(handler, input),
+            |handler| run::<T>(handler, input, handlers.limits),
         )
         .await?;
         Ok(found.answer.map(|(index, answer)| (handlers.name(index), answer)))
@@ -194,8 +199,13 @@ impl<T: Tap<Answer = Option<A>>, A: Send + 'static> Fold<T> for First {
 }
 
 /// Runs one handler, on a fresh instance unless its plugin is reused, under one deadline, and records what became of it.
-async fn run<T: Tap>(handler: &Arc<Handler>, input: &T::Input) -> Result<T::Answer, CallError> {
+async fn run<T: Tap>(
+    handler: &Arc<Handler>,
+    input: &T::Input,
+    narrower: Option<Limits>,
+) -> Result<T::Answer, CallError> {
     let mut record = Record::new(handler);
+    record.is_narrowed = narrower.is_some();
     let around = Enclosing::current();
     if around.is_some_and(Enclosing::is_deepest) {
         return Err(record.failed(handler.error(Fault::TooDeep { limit: MAX_NESTED_CALLS })));
@@ -220,12 +230,14 @@ async fn run<T: Tap>(handler: &Arc<Handler>, input: &T::Input) -> Result<T::Answ
             Err(fault) => return Err(record.failed(handler.error(fault))),
         },
     };
-    let limit = handler.plugin.limits.max_execution_time();
+    let limits = narrower.map_or(handler.plugin.limits, |narrower| handler.plugin.limits.smallest(narrower));
+    let limit = limits.max_execution_time();
     let deadline = record.started + limit;
     // A call ends with the one around it, which drops it. That is not held against this plugin: it had no time of its own.
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
-    let (mut call, is_fresh) = match slot.used() {
-        None => (Call::new(handler, ends), true),
+    // The limiter of an instance that was used has its plugin's limits.
+    let (mut call, is_fresh) = match slot.used().filter(|_| narrower.is_none()) {
+        None => (Call::new(handler, ends, limits), true),
         Some(mut call) => {
             call.begin_use(handler, ends);
             handler.plugin.metrics().instance_reused();
@@ -244,7 +256,7 @@ async fn run<T: Tap>(handler: &Arc<Handler>, input: &T::Input) -> Result<T::Answ
     let ended =
         within((ends == deadline).then_some(deadline), Enclosing::run(around, ends, calling.catch_unwind())).await;
     record.answered = Some(Instant::now());
-    if matches!(ended, Some(Ok(Ok(_)))) && call.end_use() {
+    if matches!(ended, Some(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
     } else {
         // After a trap or a timeout always: such a store is never used again.
@@ -302,6 +314,8 @@ struct Record<'a> {
     answered: Option<Instant>,
     dropped: Option<Instant>,
     outcome: Outcome,
+    /// Whether the dispatch has limits of its own.
+    is_narrowed: bool,
     /// Leave to call. The circuit breaker has to hear how the call ended.
     pass: Option<Pass>,
 }
@@ -315,13 +329,17 @@ impl<'a> Record<'a> {
             answered: None,
             dropped: None,
             outcome: Outcome::Cancelled,
+            is_narrowed: false,
             pass: None,
         }
     }
 
     fn finish(mut self, outcome: Outcome, fault: Option<&Fault>) {
         self.outcome = outcome;
-        if let Some(pass) = self.pass.take() {
+        // The limits of a dispatch are its caller's choice, and no sign that the plugin is broken. Dropped, the pass is
+        // given back as that of a call of which nothing is known.
+        let is_callers = self.is_narrowed && fault.is_some_and(Fault::is_of_a_limit);
+        if !is_callers && let Some(pass) = self.pass.take() {
             self.handler.breaker.ended(pass, fault, self.handler);
         }
     }

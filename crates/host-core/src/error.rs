@@ -497,6 +497,11 @@ impl Fault {
         })
     }
 
+    /// Whether the call used up what it may use.
+    pub(crate) fn is_of_a_limit(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::OutOfMemory(_) | Self::OutOfFuel { .. })
+    }
+
     /// The label of this fault in the metrics.
     #[must_use]
     pub fn outcome(&self) -> tapline_metrics::Outcome {

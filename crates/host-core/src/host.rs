@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tapline_limits::MemoryTracker;
+use tapline_limits::{Limits, MemoryTracker};
 use tapline_metrics::Metrics;
 use tapline_tap_dispatch::{Contract, Order, PluginName};
 
@@ -214,7 +214,27 @@ impl Host {
         input: <T::Policy as Fold<T>>::Input<'a>,
     ) -> impl Future<Output = Result<<T::Policy as Fold<T>>::Outcome, CallError>> + Send + use<'a, T> {
         let list = self.handlers(TypeId::of::<T>()).unwrap_or_default();
-        <T::Policy as Fold<T>>::fold(Handlers { list }, input)
+        <T::Policy as Fold<T>>::fold(Handlers { list, limits: None }, input)
+    }
+
+    /// [`Host::dispatch`] with limits for this dispatch: each handler has the smaller of these and its plugin's own. For
+    /// a page that is already late, or a visitor who is trusted less than others.
+    ///
+    /// Time, memory and table elements count; fuel only for a plugin that is metered, and the size of the stack is the
+    /// engine's. A handler that runs into a limit of this dispatch fails as if it were its plugin's, but its circuit
+    /// breaker does not hear of it. Instances that earlier calls have used take no part.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::dispatch`].
+    pub fn dispatch_within<'a, T: Tap>(
+        &self,
+        _tap: T,
+        input: <T::Policy as Fold<T>>::Input<'a>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<<T::Policy as Fold<T>>::Outcome, CallError>> + Send + use<'a, T> {
+        let list = self.handlers(TypeId::of::<T>()).unwrap_or_default();
+        <T::Policy as Fold<T>>::fold(Handlers { list, limits: Some(limits) }, input)
     }
 
     /// A host has few taps: looking through them costs less than hashing a name. Nothing but the handlers is cloned.

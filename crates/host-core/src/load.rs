@@ -321,7 +321,7 @@ async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Resul
     let slot = handler.runtime.slots.take(&handler.plugin).await.map_err(|fault| failed(handler.error(fault)))?;
     let limit = handler.plugin.limits.max_execution_time();
     let deadline = Instant::now() + limit;
-    let mut call = Call::new(handler, deadline);
+    let mut call = Call::new(handler, deadline, handler.plugin.limits);
     let starting = Enclosing::run(Enclosing::current(), deadline, call.instantiate(handler));
     let checked = match timeout_at(deadline, starting).await {
         Ok(Ok(())) => call.check(kind.check).map_err(|source| LoadError::Signature {
@@ -347,7 +347,7 @@ async fn warm(handler: &Arc<Handler>, instances: u32) -> Result<(), LoadError> {
     // One was made by the probe: its slot is warm, and is the first that is taken again.
     while instances > 1 && alive.len() < instances as usize {
         let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
-        let mut call = Call::new(handler, deadline);
+        let mut call = Call::new(handler, deadline, handler.plugin.limits);
         let starting = Enclosing::run(Enclosing::current(), deadline, call.instantiate(handler));
         match timeout_at(deadline, starting).await {
             Ok(made) => made.map_err(failed)?,

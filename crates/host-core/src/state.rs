@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tapline_limits::StoreLimiter;
+use tapline_limits::{Limits, StoreLimiter};
 use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
@@ -22,6 +22,7 @@ use crate::{
 pub struct CallState {
     pub(crate) table: ResourceTable,
     pub(crate) limiter: StoreLimiter,
+    pub(crate) limits: Limits,
     pub(crate) handler: Arc<Handler>,
     pub(crate) deadline: Instant,
     pub(crate) panic: Option<GuestPanic>,
@@ -31,12 +32,12 @@ pub struct CallState {
 }
 
 impl CallState {
-    pub(crate) fn new(handler: Arc<Handler>, deadline: Instant) -> Self {
+    pub(crate) fn new(handler: Arc<Handler>, deadline: Instant, limits: Limits) -> Self {
         let runtime = &handler.runtime;
-        let limiter = StoreLimiter::with_tracker(&handler.plugin.limits, &runtime.memory);
+        let limiter = StoreLimiter::with_tracker(&limits, &runtime.memory);
         let mut table = ResourceTable::new();
         table.set_max_capacity(runtime.max_handles);
-        Self { table, limiter, handler, deadline, panic: None, output: None, locals: Vec::new() }
+        Self { table, limiter, limits, handler, deadline, panic: None, output: None, locals: Vec::new() }
     }
 
     /// Forgets what belongs to the call that has ended, for an instance that serves another one. What the guest's memory

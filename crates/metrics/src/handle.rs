@@ -21,6 +21,8 @@ struct TapSeries {
     duration: Arc<Histogram>,
     breaker_state: Arc<AtomicU64>,
     breaker_openings: Arc<AtomicU64>,
+    fuel_used: Arc<AtomicU64>,
+    fuel_peak: Arc<AtomicU64>,
 }
 
 impl TapMetrics {
@@ -33,6 +35,8 @@ impl TapMetrics {
                 duration: families.histogram(Id::TapDuration, &[plugin, tap]),
                 breaker_state: families.number(Id::BreakerState, &[plugin, tap]),
                 breaker_openings: families.number(Id::BreakerOpenings, &[plugin, tap]),
+                fuel_used: families.number(Id::FuelUsed, &[plugin, tap]),
+                fuel_peak: families.number(Id::FuelPeak, &[plugin, tap]),
             })
         }))
     }
@@ -42,6 +46,14 @@ impl TapMetrics {
         if let Some(series) = &self.0 {
             series.outcomes[outcome as usize].fetch_add(1, Relaxed);
             series.duration.observe(took);
+        }
+    }
+
+    /// One call used this much fuel.
+    pub fn fuel_used(&self, fuel: u64) {
+        if let Some(series) = &self.0 {
+            series.fuel_used.fetch_add(fuel, Relaxed);
+            series.fuel_peak.fetch_max(fuel, Relaxed);
         }
     }
 

@@ -96,6 +96,10 @@ instruments! {
         "What the circuit breaker of a handler does: 0 closed, 1 half-open, 2 open.";
     BreakerOpenings: "tapline_breaker_openings_total", Counter, Count, ["plugin", "tap"],
         "Times that the circuit breaker of a handler opened, also after a probe that failed.";
+    FuelUsed: "tapline_fuel_used_total", Counter, Count, ["plugin", "tap"],
+        "Fuel that calls of a handler have used, where it is metered.";
+    FuelPeak: "tapline_fuel_peak", Gauge, Count, ["plugin", "tap"],
+        "The most fuel that one call of a handler has used since the host started.";
     InstantiateDuration: "tapline_instantiate_duration_seconds", Histogram, Seconds, ["plugin"],
         "Time to make one instance.";
     TeardownDuration: "tapline_teardown_duration_seconds", Histogram, Seconds, ["plugin"],

@@ -76,7 +76,7 @@ pub fn metadata(section: &[u8]) -> Result<Vec<TapRecord>, LoadError> {
     let again = read(written.join("\n").as_bytes()).expect("what was read can be read again");
     assert_eq!(again.iter().map(|record| serde_json::to_string(record).unwrap()).collect::<Vec<_>>(), written);
     for text in records.iter().flat_map(texts) {
-        assert!(text.len() <= 200 && !text.contains(char::is_control), "{text:?}");
+        assert!(text.len() <= 200 && !text.contains(|one: char| one.is_control() && one != '\t'), "{text:?}");
     }
     for pair in records.windows(2) {
         assert!((&pair[0].tap, &pair[0].mode) <= (&pair[1].tap, &pair[1].mode), "sorted by tap");

@@ -1,9 +1,14 @@
 //! What a fault says, what each call gets anew, and how a host stops. The guests that attack are in `tests/hostile`.
 
-use tapline_host_core::{Fault, limits::PartialLimits};
+use std::time::Duration;
+
+use tapline_host_core::{
+    Fault,
+    limits::{Limits, PartialLimits},
+};
 
 use crate::guests::{
-    Number, Text, assert_serves, config, host, host_with, name, number, number_with, spec, text, waiting,
+    Number, Text, assert_serves, config, host, host_with, metric, name, number, number_with, spec, text, waiting,
 };
 
 #[tokio::test]
@@ -36,8 +41,40 @@ async fn fuel_runs_out_and_is_given_anew_to_each_call() {
         let outcome = host.dispatch(Number, &500).await.unwrap();
         assert_eq!(outcome.answers, [(name("metered"), 500)]);
     }
+    let used = metric(&host, "tapline_fuel_used_total{plugin=\"metered\",tap=\"number\"}");
+    let peak = metric(&host, "tapline_fuel_peak{plugin=\"metered\",tap=\"number\"}");
+    assert!(peak > 2000 && peak < 10_000, "a turn of the loop costs a few units: {peak}");
+    assert_eq!(used, 20 * peak, "the same work costs the same, each time");
     let outcome = host.dispatch(Number, &1_000_000).await.unwrap();
     assert!(matches!(outcome.failures[0].fault, Fault::OutOfFuel { limit: 10_000 }), "{:?}", outcome.failures);
+    assert_eq!(metric(&host, "tapline_fuel_peak{plugin=\"metered\",tap=\"number\"}"), 10_000);
+    assert_serves(&host).await;
+}
+
+#[tokio::test]
+async fn a_dispatch_can_allow_less_than_a_plugin_has_and_never_more() {
+    let few =
+        Limits::builder().max_execution_time(Duration::from_millis(50)).max_memory_bytes(64 << 10).build().unwrap();
+    let host = host();
+    host.load(spec("spinner", number("(loop (br 0)) (unreachable)"))).await.unwrap();
+    for _ in 0..10 {
+        let outcome = host.dispatch_within(Number, &1, few).await.unwrap();
+        let Fault::TimedOut { limit } = outcome.failures[0].fault else { panic!("{:?}", outcome.failures) };
+        assert_eq!(limit, Duration::from_millis(50));
+    }
+    assert_eq!(host.breakers()[0].openings, 0, "the caller was in a hurry; the plugin may be fine");
+    assert!(host.unload(&name("spinner")).await.unwrap());
+
+    let grows = number("(memory.grow (i32.const 4))");
+    let one_page = PartialLimits { max_memory_bytes: Some(2 << 16), ..PartialLimits::default() };
+    host.load(spec("roomy", grows.clone())).await.unwrap();
+    host.load(spec("narrow", grows).limits(one_page)).await.unwrap();
+    let grown = async |limits: Limits| {
+        let outcome = host.dispatch_within(Number, &1, limits).await.unwrap();
+        outcome.answers.into_iter().map(|(_, before)| before).collect::<Vec<_>>()
+    };
+    assert_eq!(grown(few).await, [u32::MAX, u32::MAX]);
+    assert_eq!(grown(Limits::default()).await, [u32::MAX, 1], "more than the plugin has is what the plugin has");
     assert_serves(&host).await;
 }
 

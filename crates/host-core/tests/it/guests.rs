@@ -236,3 +236,10 @@ pub(crate) async fn assert_serves(host: &Host) {
 
 /// Long enough for anything that is not stuck, short enough for a test that is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The value of a series, as a scraper reads it.
+pub(crate) fn metric(host: &Host, series: &str) -> u64 {
+    let text = host.metrics().render().unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.unwrap().parse().unwrap()
+}

@@ -13,7 +13,8 @@ use wasmtime::{
 };
 
 use crate::guests::{
-    Gate, NUMBER, Number, PATIENCE, assert_serves, component, config, limits, name, number, number_with, spec, time,
+    Gate, NUMBER, Number, PATIENCE, assert_serves, component, config, limits, metric, name, number, number_with, spec,
+    time,
 };
 
 /// The same function as [`Number`]; for an answer of 13 it says that the tap returned an error.
@@ -135,12 +136,6 @@ async fn answers(host: &Host, times: usize) -> Vec<u32> {
         answers.push(ask(host, 1).await.unwrap());
     }
     answers
-}
-
-fn metric(host: &Host, series: &str) -> u64 {
-    let text = host.metrics().render().unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    value.unwrap().parse().unwrap()
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ fn move_instrument(metrics: &Metrics, name: &str) {
         }
         "tapline_breaker_state" => metrics.tap("seo", "item_view").set_breaker_state(2),
         "tapline_breaker_openings_total" => metrics.tap("seo", "item_view").breaker_opened(),
+        "tapline_fuel_used_total" | "tapline_fuel_peak" => metrics.tap("seo", "item_view").fuel_used(500),
         "tapline_instance_reuses_total" => plugin.instance_reused(),
         "tapline_instantiate_duration_seconds" => plugin.instantiated(TICK),
         "tapline_teardown_duration_seconds" => plugin.torn_down(TICK),

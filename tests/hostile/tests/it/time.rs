@@ -122,7 +122,8 @@ async fn more_fuel_than_there_is() {
     let metered =
         PartialLimits { enable_fuel_metering: Some(true), fuel_limit: Some(10_000), ..PartialLimits::default() };
     let guest = Guest::number("(loop (br 0)) (i32.const 0)");
-    ground.survives(Attack::new("a loop", &guest, fault!(Fault::OutOfFuel { limit: 10_000 })).limits(metered)).await;
+    let attack = Attack::new("a loop", &guest, fault!(Fault::OutOfFuel { limit: 10_000 }));
+    ground.survives(attack.limits(metered).moves("tapline_fuel_used_total")).await;
 }
 
 /// Calls that run out of their time take none from another one, which spins on the same thread all the while.
