@@ -81,10 +81,10 @@ fn every_row_is_moved_by_a_method_and_only_by_its_own() {
     }
 }
 
-/// One call of a handler moves both of its instruments.
+/// One call of a handler moves both of its instruments, and so does the fuel of one.
 fn moves_too(other: &str, name: &str) -> bool {
-    let tap = |name: &str| name.starts_with("tapline_tap_");
-    other == name || tap(other) && tap(name)
+    let both = |family: &str| other.starts_with(family) && name.starts_with(family);
+    other == name || both("tapline_tap_") || both("tapline_fuel_")
 }
 
 #[test]
