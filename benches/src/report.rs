@@ -38,7 +38,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// Stable; see [`spec`](crate::spec).
+    /// Stable; see [`spec`].
     pub id: String,
     /// Where it is asked for.
     pub requirement: String,
@@ -55,7 +55,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row for an id of [`spec`](crate::spec).
+    /// A row for an id of [`spec`].
     ///
     /// # Errors
     ///
