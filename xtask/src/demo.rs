@@ -67,8 +67,8 @@ fn demo(workspace: &Workspace, options: Options) -> Result<()> {
     if options.check { check::check(&program, &plugins) } else { serve(&program, &plugins, &address) }
 }
 
-/// The guests of benches and tests: they have nothing to say to a reader.
-const NOT_FOR_READERS: [&str; 4] = ["probe", "probe-lazy", "teaser", "teaser-lazy"];
+/// The guests of benches and tests, which have nothing to say to a reader, and one that shows files which the demo has not.
+const NOT_FOR_READERS: [&str; 6] = ["attachment", "probe", "probe-lazy", "probe-wasi", "teaser", "teaser-lazy"];
 
 /// Sample plugins for the taps of other hosts are left out. One from outside is loaded in any case, so that its author
 /// sees why it is refused.
