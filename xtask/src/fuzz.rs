@@ -47,11 +47,9 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
     needs(&["--version"], "fuzzing needs a nightly compiler", "rustup toolchain install nightly")?;
     needs(&["fuzz", "--version"], "fuzzing needs cargo-fuzz", "cargo install cargo-fuzz")?;
     build_plugins::build(&workspace, &Request::default())?;
-    let artifacts = workspace::build(workspace.cargo().args(["build", "--workspace", "--example", "seeds"]))?;
-    let seeds = artifacts
-        .into_iter()
-        .find_map(|artifact| artifact.executable.filter(|file| file.file_stem().is_some_and(|stem| stem == "seeds")));
-    workspace::run(Command::new(seeds.context("cargo made no program")?).arg(fuzz.join("corpus")))?;
+    let build = ["build", "--workspace", "--example", "seeds"];
+    let seeds = workspace::program(workspace::build(workspace.cargo().args(build))?, "seeds")?;
+    workspace::run(Command::new(seeds).arg(fuzz.join("corpus")))?;
     for target in targets {
         let mut command = nightly();
         // Without a sanitizer: the targets are safe code, and what they look for is panics, hangs and memory without bound.

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::build_plugins::{self, Request};
+use crate::peers;
 use crate::workspace::{self, Workspace};
-use crate::{Said, peers};
 
 pub(crate) const HELP: &str = "\
 Measures what the project promises about speed and judges it: prints a table and writes target/gates/report.json.
@@ -32,16 +32,5 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
         let quick = options.iter().any(|option| option == "--quick");
         options.insert(place + 1, peers::measure(&workspace, quick)?.into());
     }
-    let build = ["build", "--release", "--workspace", "--bin", "gates"];
-    let artifacts = workspace::build(workspace.cargo().args(build))?;
-    let gates = artifacts
-        .into_iter()
-        .find_map(|artifact| artifact.executable.filter(|file| file.file_stem().is_some_and(|stem| stem == "gates")));
-    let mut command = Command::new(gates.context("cargo made no program")?);
-    let status = command.args(options).current_dir(&workspace.root).status().context("gates does not start")?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Said(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)).into())
-    }
+    workspace::pass_on(Command::new(workspace.bench("gates")?).args(options).current_dir(&workspace.root))
 }

@@ -7,7 +7,6 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::Said;
 use crate::build_plugins::{self, Request};
 use crate::workspace::{self, Workspace};
 
@@ -34,10 +33,9 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
     build_plugins::build(&workspace, &Request::default())?;
     let mut command = Command::new(counter(&workspace)?);
     if !options.iter().any(|option| option == "--counts") {
-        let build = ["build", "--release", "--workspace", "--bin", "guard"];
-        command.arg("--timed-by").arg(program(workspace::build(workspace.cargo().args(build))?)?);
+        command.arg("--timed-by").arg(workspace.bench("guard")?);
     }
-    run(command.args(options), &workspace)
+    workspace::pass_on(command.args(options).current_dir(&workspace.root))
 }
 
 /// The counts, against those that are committed.
@@ -53,23 +51,12 @@ pub(crate) fn counts(workspace: &Workspace) -> Result<()> {
         println!("nothing to compare: {BASELINE} is of {arch}, and this is {}", std::env::consts::ARCH);
         return Ok(());
     }
-    run(Command::new(counter(workspace)?).args(["--counts", "--against"]).arg(path), workspace)
+    let mut command = Command::new(counter(workspace)?);
+    workspace::pass_on(command.args(["--counts", "--against"]).arg(path).current_dir(&workspace.root))
 }
 
 /// The program as the tests have it: with their selection of packages, so that nothing is built for it.
 fn counter(workspace: &Workspace) -> Result<PathBuf> {
-    program(workspace::build(workspace.cargo().args(["test", "--workspace", "--test", "it", "--no-run"]))?)
-}
-
-fn program(artifacts: Vec<workspace::Artifact>) -> Result<PathBuf> {
-    let mut programs = artifacts.into_iter().filter_map(|artifact| artifact.executable);
-    programs.find(|file| file.file_stem().is_some_and(|stem| stem == "guard")).context("cargo made no program")
-}
-
-fn run(command: &mut Command, workspace: &Workspace) -> Result<()> {
-    let status = command.current_dir(&workspace.root).status().context("the guard does not start")?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Said(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)).into())
+    let build = ["test", "--workspace", "--test", "it", "--no-run"];
+    workspace::program(workspace::build(workspace.cargo().args(build))?, "guard")
 }

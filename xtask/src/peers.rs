@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::Said;
 use crate::build_plugins::{self, RUSTFLAGS, Request, TARGET};
 use crate::workspace::{self, Workspace};
 
@@ -45,12 +44,7 @@ pub(crate) fn measure(workspace: &Workspace, quick: bool) -> Result<PathBuf> {
 fn run(workspace: &Workspace, options: Vec<OsString>) -> Result<()> {
     guest(workspace);
     let program = build(workspace)?;
-    let status = Command::new(program).args(options).current_dir(&workspace.root).status();
-    let status = status.context("the program does not start")?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Said(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)).into())
+    workspace::pass_on(Command::new(program).args(options).current_dir(&workspace.root))
 }
 
 /// Its settings are found from the directory that cargo runs in.

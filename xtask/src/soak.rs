@@ -2,9 +2,8 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::Said;
 use crate::build_plugins::{self, Request};
 use crate::workspace::{self, Workspace};
 
@@ -24,15 +23,5 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
     let options: Vec<_> = arguments.raw_args()?.collect();
     let workspace = Workspace::load()?;
     build_plugins::build(&workspace, &Request::default())?;
-    let build = ["build", "--release", "--workspace", "--bin", "soak"];
-    let artifacts = workspace::build(workspace.cargo().args(build))?;
-    let soak = artifacts
-        .into_iter()
-        .find_map(|artifact| artifact.executable.filter(|file| file.file_stem().is_some_and(|stem| stem == "soak")));
-    let mut command = Command::new(soak.context("cargo made no program")?);
-    let status = command.args(options).current_dir(&workspace.root).status().context("soak does not start")?;
-    match status.code() {
-        Some(0) => Ok(()),
-        code => Err(Said(code.and_then(|code| code.try_into().ok()).unwrap_or(1)).into()),
-    }
+    workspace::pass_on(Command::new(workspace.bench("soak")?).args(options).current_dir(&workspace.root))
 }

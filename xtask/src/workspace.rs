@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::Said;
+
 /// The packages of this repository.
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
@@ -38,6 +40,12 @@ impl Workspace {
         let target = PathBuf::from(text(&metadata["target_directory"]));
         let packages = list(&metadata["packages"]).iter().map(|package| Package::read(&root, package)).collect();
         Ok(Self { root, target, packages })
+    }
+
+    /// A program of `benches` in release mode. With the features that the whole workspace selects: the engine is then built
+    /// once for all of these programs.
+    pub(crate) fn bench(&self, name: &str) -> Result<PathBuf> {
+        program(build(self.cargo().args(["build", "--release", "--workspace", "--bin", name]))?, name)
     }
 
     /// `cargo`, in the root of this repository.
@@ -124,6 +132,23 @@ pub(crate) fn build(command: &mut Command) -> Result<Vec<Artifact>> {
             executable: message["executable"].as_str().map(PathBuf::from),
         })
         .collect())
+}
+
+/// The program of that name among what a build made.
+pub(crate) fn program(artifacts: Vec<Artifact>, name: &str) -> Result<PathBuf> {
+    let mut programs = artifacts.into_iter().filter_map(|artifact| artifact.executable);
+    programs
+        .find(|file| file.file_stem().is_some_and(|stem| stem == name))
+        .with_context(|| format!("cargo made no program `{name}`"))
+}
+
+/// Runs a program that says by itself what is wrong: its exit code becomes ours.
+pub(crate) fn pass_on(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("`{}` does not start", spell(command)))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        code => Err(Said(code.and_then(|code| code.try_into().ok()).unwrap_or(1)).into()),
+    }
 }
 
 /// Runs a command that talks to the terminal itself.
