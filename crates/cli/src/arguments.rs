@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 }
 
 /// What every command takes. A flag is stronger than the environment, and that is stronger than the file.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Global {
     /// The configuration file; ./tapline.toml if there is one [variable: TAPLINE_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
@@ -55,7 +55,11 @@ pub(crate) enum Command {
     ///
     /// Prints `listening on http://ADDRESS` when it is ready. Ends with 0, or with 3 when something was still running
     /// after 10 seconds and was cut off.
-    Serve,
+    Serve {
+        /// Follow the configuration and the files of the plugins: what changes is loaded while the program serves
+        #[arg(long)]
+        watch: bool,
+    },
     /// Import documents: directories of Markdown, Markdown files, or files with one JSON item per line
     ///
     /// Keeps going past what it cannot import, reports it, and ends with 1.

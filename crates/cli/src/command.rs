@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
         Command::Worker => return Ok(tapline_host_core::compile_worker()),
-        Command::Serve | Command::Import { .. } => Need::Made,
+        Command::Serve { .. } | Command::Import { .. } => Need::Made,
         Command::Render { .. } => Need::There,
         Command::Plugins | Command::Explain { .. } => Need::Nothing,
     };
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let code = runtime.block_on(async {
         let app = App::start(&arguments.global, need).await?;
         match &arguments.command {
-            Command::Serve => serve::run(&app).await,
+            Command::Serve { watch } => serve::run(&app, watch.then_some(&arguments.global)).await,
             Command::Import { paths, report } => import::run(&app, paths, report.as_deref()).await,
             Command::Render { id } => render::run(&app, id).await,
             Command::Plugins => plugins::run(&app),

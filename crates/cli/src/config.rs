@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The file that is read when no other is named.
-const DEFAULT_FILE: &str = "tapline.toml";
+pub(crate) const DEFAULT_FILE: &str = "tapline.toml";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8380";
 const DEFAULT_DATABASE: &str = "sqlite:tapline.db";
 /// A plugin that cleans the body of an item hands all of it back: this leaves room for an item of 5 MB, and is far
@@ -41,7 +41,7 @@ const DEFAULT_LOG: &str = "info";
 const DEBUG_LOG: &str = "debug";
 
 /// What the program works with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// The file that was read.
     pub(crate) file: Option<PathBuf>,

@@ -13,6 +13,7 @@ mod config;
 mod keys;
 mod report;
 mod table;
+mod watch;
 
 use std::{error::Error, process::ExitCode};
 

@@ -200,15 +200,27 @@ fn needs_simd(bytes: &[u8]) -> bool {
 
 /// Reads a component that is not larger than `max`. `Err(Ok(size))`: it is larger.
 pub(crate) fn read_component(path: &Path, max: u64) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(Err)?;
-    let size = file.metadata().map_err(Err)?.len();
-    if size > max {
-        return Err(Ok(size));
+    read_unchanged(&file, &file, max)
+}
+
+/// `content` is what is read of `file`. What changed meanwhile would be half of one version and half of another.
+fn read_unchanged(file: &File, content: impl Read, max: u64) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
+    let before = file.metadata().map_err(Err)?;
+    if before.len() > max {
+        return Err(Ok(before.len()));
     }
+    let mut bytes = Vec::new();
     // The file may grow meanwhile, or be one without a size.
-    let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(Err)? as u64;
-    if read > max { Err(Ok(read)) } else { Ok(bytes.into()) }
+    let read = content.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(Err)? as u64;
+    if read > max {
+        return Err(Ok(read));
+    }
+    let after = file.metadata().map_err(Err)?;
+    if after.len() != before.len() || after.modified().ok() != before.modified().ok() {
+        return Err(Err(io::Error::other("the file changed while it was read")));
+    }
+    Ok(bytes.into())
 }
 
 #[cfg(test)]
@@ -255,5 +267,28 @@ mod tests {
         assert!(matches!(read_component(&path, 4), Err(Ok(5))));
         assert!(matches!(read_component(Path::new("/dev/zero"), 10), Err(Ok(11))), "it has no size, and no end");
         assert!(matches!(read_component(&directory.path().join("b.wasm"), 5), Err(Err(_))));
+    }
+
+    #[test]
+    fn a_file_that_is_written_while_it_is_read() {
+        struct Writing(PathBuf);
+
+        impl Read for Writing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if buffer.is_empty() || std::fs::read(&self.0)? == *b"new!!!" {
+                    return Ok(0);
+                }
+                std::fs::write(&self.0, "new!!!")?;
+                buffer[0] = b'o';
+                Ok(1)
+            }
+        }
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wasm");
+        std::fs::write(&path, "old").unwrap();
+        let file = File::open(&path).unwrap();
+        let error = read_unchanged(&file, Writing(path), 100).unwrap_err().unwrap_err();
+        assert_eq!(error.to_string(), "the file changed while it was read");
     }
 }

@@ -120,6 +120,12 @@ pub enum LoadError {
         /// The name.
         plugin: PluginName,
     },
+    /// No plugin of this name is loaded that could be replaced.
+    #[error("no plugin is called `{plugin}`, so there is none to replace")]
+    NotLoaded {
+        /// The name.
+        plugin: PluginName,
+    },
     /// The component implements one tap in two ways.
     #[error("plugin `{plugin}` implements the tap `{tap}` twice: `{}` and `{}`", interfaces[0], interfaces[1])]
     TapTwice {
@@ -321,6 +327,7 @@ impl LoadError {
                 format!("take `{setting}` out of the plugin's limits, or set it under [host.limits]")
             }
             Self::Duplicate { .. } => "give one of them another name in tapline.toml".to_owned(),
+            Self::NotLoaded { .. } => "load it instead; the names are those of the configuration".to_owned(),
             Self::ReuseOff { plugin } => {
                 format!("take [plugins.{plugin}.reuse] out of tapline.toml, or set `enable_reuse` under [host]")
             }

@@ -3,7 +3,7 @@
 use std::{
     any::TypeId,
     collections::BTreeMap,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -46,7 +46,9 @@ pub(crate) struct Inner {
     fuelled: OnceLock<Arc<Runtime>>,
     registry: RwLock<Arc<Registry>>,
     /// Held while the registry is rebuilt, so that two loads do not lose each other's plugin.
-    loading: tokio::sync::Mutex<()>,
+    pub(crate) loading: tokio::sync::Mutex<()>,
+    /// Held for all of a reload, so that of two the one that was asked for later is the one that stays.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
 }
 
 /// What is loaded. Never changed: a load makes a new one.
@@ -55,6 +57,13 @@ pub(crate) struct Registry {
     pub(crate) plugins: BTreeMap<PluginName, load::Loaded>,
     /// One for each tap of the host, in the same order.
     pub(crate) taps: Vec<Option<Resolved>>,
+}
+
+impl Registry {
+    /// Whether dispatches call this very plugin.
+    fn calls(&self, plugin: &Arc<Plugin>) -> bool {
+        self.plugins.get(plugin.name()).is_some_and(|loaded| loaded.enabled && Arc::ptr_eq(&loaded.plugin, plugin))
+    }
 }
 
 /// One tap with its handlers in their order.
@@ -125,7 +134,8 @@ impl HostBuilder {
                 plain,
                 fuelled: OnceLock::new(),
                 registry: RwLock::default(),
-                loading: tokio::sync::Mutex::new(()),
+                loading: tokio::sync::Mutex::default(),
+                reloading: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -181,18 +191,35 @@ impl Host {
     pub async fn unload(&self, name: &PluginName) -> Result<bool, LoadError> {
         let _guard = self.inner.loading.lock().await;
         let mut plugins = self.registry().plugins.clone();
-        let Some(removed) = plugins.remove(name) else { return Ok(false) };
+        if plugins.remove(name).is_none() {
+            return Ok(false);
+        }
         self.install(plugins)?;
-        self.inner.plain.slots.retire(&removed.plugin);
-        // A breaker that is gone is not open.
-        removed.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
         Ok(true)
     }
 
-    fn install(&self, plugins: BTreeMap<PluginName, load::Loaded>) -> Result<(), LoadError> {
+    /// Makes these what dispatches see from now on, in one step. Calls that run on what was before end as they would have.
+    /// With `loading` held.
+    ///
+    /// # Errors
+    ///
+    /// The order of a tap has no solution. Everything is as it was.
+    pub(crate) fn install(&self, plugins: BTreeMap<PluginName, load::Loaded>) -> Result<(), LoadError> {
         let taps = load::resolve(&self.inner.taps, &plugins)?;
         self.inner.metrics.set_plugins_loaded(plugins.len() as u64);
-        *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Registry { plugins, taps });
+        let installed = Arc::new(Registry { plugins, taps });
+        let before = {
+            let mut registry = self.inner.registry.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *registry, Arc::clone(&installed))
+        };
+        for loaded in installed.plugins.values().filter(|loaded| loaded.enabled) {
+            loaded.plugin.retired.store(false, Relaxed);
+        }
+        for gone in before.plugins.values().filter(|loaded| !installed.calls(&loaded.plugin)) {
+            self.inner.plain.slots.retire(&gone.plugin);
+            // A breaker that is gone is not open.
+            gone.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
+        }
         Ok(())
     }
 
@@ -204,6 +231,11 @@ impl Host {
     ///
     /// Handlers that do not feed each other run at the same time. A plugin that loops, traps or answers nonsense costs
     /// its own answer; what that does to the dispatch is the tap's failure policy.
+    ///
+    /// A dispatch sees the plugins that are loaded at the moment of this call, each in one version, until it ends; what is
+    /// loaded, replaced or removed meanwhile counts for those that begin later. A dispatch that a host function makes in
+    /// the middle of a call is one of its own and begins then: once a plugin is removed, nothing calls it any more but the
+    /// dispatches that were under way.
     ///
     /// # Errors
     ///
@@ -244,7 +276,7 @@ impl Host {
         Some(Arc::clone(&registry.taps.get(index)?.as_ref()?.handlers))
     }
 
-    /// What is loaded, by name.
+    /// What is loaded, by name, disabled plugins included.
     #[must_use]
     pub fn plugins(&self) -> Vec<Arc<Plugin>> {
         self.registry().plugins.values().map(|loaded| Arc::clone(&loaded.plugin)).collect()

@@ -8,7 +8,7 @@ use std::{
 use tapline_cache::Source;
 use tapline_limits::Limits;
 use tapline_metrics::CacheLevel;
-use tapline_tap_dispatch::{BreakerSettings, Contract, Placement, PluginName, TapName};
+use tapline_tap_dispatch::{BreakerSettings, Contract, Override, Placement, PluginName, TapName};
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::{Component, InstancePre};
 
@@ -36,6 +36,12 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) plugin: Arc<Plugin>,
+    /// The operator's order, by tap.
+    pub(crate) order: BTreeMap<String, Override>,
+    /// Everything else that the operator said, but for the source: a spec that says the same changes nothing.
+    pub(crate) settings: Arc<PluginSpec>,
+    /// Whether dispatches call it.
+    pub(crate) enabled: bool,
     /// By tap, with the author's wishes for the order.
     handlers: BTreeMap<&'static str, (Arc<Handler>, Placement)>,
 }
@@ -47,7 +53,7 @@ impl Loaded {
 }
 
 /// Reads, checks and compiles one plugin, and tries it.
-pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadError> {
+pub(crate) async fn load(host: &Inner, mut spec: PluginSpec) -> Result<Loaded, LoadError> {
     let name = spec.name.clone();
     let mut stages = Stages::begin();
     let bytes = read(&name, &spec.source, host.config.compilation.max_component_bytes).await?;
@@ -87,7 +93,6 @@ pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadE
         limits,
         granted,
         grant_names: spec.grants.keys().cloned().collect(),
-        order: spec.order,
         metrics: host.metrics.plugin(name.as_ref()),
         lane,
         reuse: spec.reuse,
@@ -108,11 +113,12 @@ pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadE
     }
     stages.end("instantiate");
     stages.judge(&name, host.config.cold_start_target);
-    Ok(Loaded { plugin, handlers })
+    let order = std::mem::take(&mut spec.order);
+    Ok(Loaded { plugin, order, settings: Arc::new(spec.without_source()), enabled: true, handlers })
 }
 
 /// The bytes of a component that is not too large to be looked at.
-async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Arc<[u8]>, LoadError> {
+pub(crate) async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Arc<[u8]>, LoadError> {
     let too_large = |needs| LoadError::TooLarge { plugin: name.clone(), what: "bytes", needs, limit: max };
     match source {
         PluginSource::Bytes(bytes) if bytes.len() as u64 > max => Err(too_large(bytes.len() as u64)),
@@ -138,9 +144,9 @@ pub(crate) fn resolve(
     let mut resolved = Vec::new();
     for (contract, kind) in taps {
         let mut wishes = Vec::new();
-        for (name, loaded) in plugins {
+        for (name, loaded) in plugins.iter().filter(|(_, loaded)| loaded.enabled) {
             if let Some((_, placement)) = loaded.handlers.get(kind.name) {
-                let placement = match loaded.plugin.order.get(kind.name) {
+                let placement = match loaded.order.get(kind.name) {
                     Some(operator) => operator.apply_to(placement.clone()),
                     None => placement.clone(),
                 };

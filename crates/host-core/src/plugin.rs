@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a host is told to load: a file or bytes, with what the operator says about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSpec {
     /// The operator's name for the plugin. It is what errors, metrics and logs say.
     pub name: PluginName,
@@ -48,7 +48,7 @@ pub struct PluginSpec {
 }
 
 /// Where a component comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginSource {
     /// A file, read when the plugin is loaded.
     File(PathBuf),
@@ -89,6 +89,11 @@ impl PluginSpec {
     pub fn grant(mut self, capability: &str, value: impl Into<GrantValue>) -> Self {
         self.grants.insert(capability.to_owned(), value.into());
         self
+    }
+
+    /// All of it but where the component comes from, and the order.
+    pub(crate) fn without_source(self) -> Self {
+        Self { source: PluginSource::Bytes(Arc::default()), order: BTreeMap::new(), ..self }
     }
 
     /// Replaces the limits that differ from the host's.
@@ -142,11 +147,10 @@ pub struct Plugin {
     pub(crate) limits: Limits,
     pub(crate) granted: Vec<Granted>,
     pub(crate) grant_names: Vec<String>,
-    pub(crate) order: BTreeMap<String, Override>,
     pub(crate) metrics: PluginMetrics,
     pub(crate) lane: Lane,
     pub(crate) reuse: Option<Reuse>,
-    /// It was removed: none of its instances is kept for another call.
+    /// It was removed, replaced or disabled: none of its instances is kept for another call.
     pub(crate) retired: AtomicBool,
 }
 

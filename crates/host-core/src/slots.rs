@@ -190,7 +190,7 @@ impl Slots {
         self.drop_all(oldest);
     }
 
-    /// Takes the plugin's instances out that wait for their next use. None is kept from now on.
+    /// Takes the plugin's instances out that wait for their next use. None is kept from now on, until the plugin is enabled.
     pub(crate) fn retire(&self, plugin: &Plugin) {
         let retired: VecDeque<Call> = {
             let mut idle = self.lock();

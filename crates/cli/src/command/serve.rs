@@ -8,12 +8,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 
-use crate::{app::App, report::Hint};
+use crate::{app::App, arguments::Global, report::Hint, watch};
 
 /// Something was still running when the program had to end.
 const CUT_OFF: u8 = 3;
 
-pub(crate) async fn run(app: &App) -> Result<ExitCode> {
+/// `watched`: where the configuration comes from, if it is to be followed.
+pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode> {
     let address = &app.config.listen;
     let listener = TcpListener::bind(address).await.with_context(|| Hint {
         message: format!("cannot listen on {address}"),
@@ -23,7 +24,17 @@ pub(crate) async fn run(app: &App) -> Result<ExitCode> {
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
     io::stdout().flush()?;
-    let complete = app.server().serve(listener, signals).await?;
+    // A task of its own: checking a plugin takes milliseconds of a thread, which the listener would wait for.
+    let watching =
+        watched.map(|global| tokio::spawn(watch::follow(app.host.clone(), global.clone(), app.config.clone())));
+    let shutdown = async {
+        signals.await;
+        // What is loaded from now on would serve nobody.
+        if let Some(watching) = watching {
+            watching.abort();
+        }
+    };
+    let complete = app.server().serve(listener, shutdown).await?;
     if !complete {
         tracing::warn!("something was still running and was cut off");
     }

@@ -11,6 +11,7 @@ mod config;
 mod errors;
 mod plugins;
 mod site;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},

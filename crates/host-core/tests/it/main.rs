@@ -9,5 +9,6 @@ mod faults;
 mod guests;
 mod loading;
 mod own_tap;
+mod reloading;
 mod reuse;
 mod share;
