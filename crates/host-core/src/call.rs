@@ -45,7 +45,7 @@ impl Handler {
 pub struct Call {
     store: Store<CallState>,
     instance: Option<Instance>,
-    /// Calls that the instance has served, this one included.
+    /// Calls that the instance has served, this one included. 0: it was made ahead.
     uses: u32,
     /// Whether every entry into the guest has come back as it should.
     intact: bool,
@@ -83,8 +83,23 @@ impl Call {
         }
     }
 
-    /// Begins a call on an instance that has served others, with everything that a call has of its own.
+    /// Makes it an instance that has served nobody and waits for its call.
+    pub(crate) fn set_aside(&mut self) {
+        self.uses = 0;
+        // No call has used it.
+        self.fuel = None;
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.uses == 0
+    }
+
+    /// Begins a call on an instance that was there already, with everything that a call has of its own.
     pub(crate) fn begin_use(&mut self, handler: &Arc<Handler>, deadline: Instant) {
+        match self.is_unused() {
+            true => handler.plugin.metrics().stock_hit(),
+            false => handler.plugin.metrics().instance_reused(),
+        }
         self.uses += 1;
         self.store.data_mut().begin_use(handler, deadline);
         self.refill();
@@ -125,6 +140,10 @@ impl Call {
         if refused > 0 {
             plugin.metrics().growths_refused(refused);
         }
+    }
+
+    pub(crate) fn metrics(&self) -> tapline_metrics::PluginMetrics {
+        self.handler().plugin.metrics().clone()
     }
 
     pub(crate) fn is_of(&self, plugin: &Plugin) -> bool {

@@ -235,12 +235,11 @@ async fn run<T: Tap>(
     let deadline = record.started + limit;
     // A call ends with the one around it, which drops it. That is not held against this plugin: it had no time of its own.
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
-    // The limiter of an instance that was used has its plugin's limits.
+    // The limiter of an instance that was there already has its plugin's limits.
     let (mut call, is_fresh) = match slot.used().filter(|_| narrower.is_none()) {
         None => (Call::new(handler, ends, limits), true),
         Some(mut call) => {
             call.begin_use(handler, ends);
-            handler.plugin.metrics().instance_reused();
             (call, false)
         }
     };
@@ -258,6 +257,8 @@ async fn run<T: Tap>(
     record.answered = Some(Instant::now());
     if matches!(ended, Some(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
+    } else if handler.plugin.stock.is_some() {
+        slot.leave(&handler.plugin, call);
     } else {
         // After a trap or a timeout always: such a store is never used again.
         drop(call);

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tapline_limits::{Limits, MemoryTracker};
 use tapline_metrics::Metrics;
 use tapline_tap_dispatch::{Contract, Order, PluginName};
@@ -25,6 +26,7 @@ use crate::{
     plugin::{Plugin, PluginSpec},
     runtime::Runtime,
     slots::Slots,
+    stock,
     tap::{Tap, TapKind},
 };
 
@@ -70,6 +72,25 @@ impl Registry {
 pub(crate) struct Resolved {
     pub(crate) order: Order,
     pub(crate) handlers: Arc<[Arc<Handler>]>,
+}
+
+/// What the pool has done. A "VM" is an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PoolMetrics {
+    /// Instances that can exist at the same time.
+    pub pool_size: usize,
+    /// Instances that serve a call now.
+    pub active_vms: usize,
+    /// Instances that wait for a call: of a stock, or for their next use.
+    pub idle_vms: usize,
+    /// Calls that found an instance which was there already.
+    pub pool_hits: u64,
+    /// Calls that made their instance.
+    pub pool_misses: u64,
+    /// How long a call waited for a slot of the pool, in milliseconds, on average of all calls: also those that did not
+    /// have to wait.
+    pub average_wait_ms: f64,
 }
 
 /// Sets up a [`Host`].
@@ -214,6 +235,8 @@ impl Host {
         };
         for loaded in installed.plugins.values().filter(|loaded| loaded.enabled) {
             loaded.plugin.retired.store(false, Relaxed);
+            // Any of them makes the same instances.
+            loaded.handlers().take(1).for_each(stock::keep);
         }
         for gone in before.plugins.values().filter(|loaded| !installed.calls(&loaded.plugin)) {
             self.inner.plain.slots.retire(&gone.plugin);
@@ -339,6 +362,20 @@ impl Host {
     pub fn slots(&self) -> (usize, usize) {
         let slots = &self.inner.plain.slots;
         (slots.in_use(), slots.limit())
+    }
+
+    /// What the pool has done since the host started. Zero where [`HostConfig::enable_metrics`] is off, but for the
+    /// instances that there are now.
+    #[must_use]
+    pub fn pool_metrics(&self) -> PoolMetrics {
+        let slots = &self.inner.plain.slots;
+        let idle_vms = slots.idle();
+        let counts = self.inner.metrics.pool_counts();
+        let (pool_hits, pool_misses) = (counts.taken, counts.made.saturating_sub(counts.made_ahead));
+        let calls = pool_hits + pool_misses;
+        let average_wait_ms = if calls == 0 { 0.0 } else { 1000.0 * counts.waited_seconds / calls as f64 };
+        let active_vms = slots.in_use().saturating_sub(idle_vms);
+        PoolMetrics { pool_size: slots.limit(), active_vms, idle_vms, pool_hits, pool_misses, average_wait_ms }
     }
 
     /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running; they end

@@ -28,6 +28,7 @@ use crate::{
     runtime::Runtime,
     slots::Lane,
     stages::Stages,
+    stock::{self, Keeper},
     state::CallState,
     tap::{Interface, TapKind},
 };
@@ -66,6 +67,7 @@ pub(crate) async fn load(host: &Inner, mut spec: PluginSpec) -> Result<Loaded, L
     let breaker = spec.effective_breaker(&host.config)?;
     let lane = Lane::new(&host.config, &spec)?;
     reuse::check(&host.config, &host.capabilities, &spec)?;
+    stock::check(&host.config, &spec)?;
     check_size(&name, &manifest, &limits, &host.config.compilation)?;
     let kinds = find_taps(&host.taps, &name, &manifest)?;
 
@@ -96,6 +98,7 @@ pub(crate) async fn load(host: &Inner, mut spec: PluginSpec) -> Result<Loaded, L
         metrics: host.metrics.plugin(name.as_ref()),
         lane,
         reuse: spec.reuse,
+        stock: spec.stock.map(Keeper::new),
         retired: AtomicBool::new(false),
     });
     let pre = pre_instantiate(&runtime, &name, &artifact.component)?;

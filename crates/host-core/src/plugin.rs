@@ -19,6 +19,7 @@ use crate::{
     manifest::Manifest,
     reuse::Reuse,
     slots::Lane,
+    stock::{Keeper, Stock},
 };
 
 /// What a host is told to load: a file or bytes, with what the operator says about it.
@@ -45,6 +46,8 @@ pub struct PluginSpec {
     pub breaker: PartialBreaker,
     /// Whether its instances serve several calls. None: each call has a fresh one. Read what [`Reuse`] gives up.
     pub reuse: Option<Reuse>,
+    /// Whether instances of it are made ahead. None: each call makes its own.
+    pub stock: Option<Stock>,
 }
 
 /// Where a component comes from.
@@ -81,6 +84,7 @@ impl PluginSpec {
             deny_functions: Vec::new(),
             breaker: PartialBreaker::default(),
             reuse: None,
+            stock: None,
         }
     }
 
@@ -150,6 +154,7 @@ pub struct Plugin {
     pub(crate) metrics: PluginMetrics,
     pub(crate) lane: Lane,
     pub(crate) reuse: Option<Reuse>,
+    pub(crate) stock: Option<Keeper>,
     /// It was removed, replaced or disabled: none of its instances is kept for another call.
     pub(crate) retired: AtomicBool,
 }

@@ -12,3 +12,4 @@ mod own_tap;
 mod reloading;
 mod reuse;
 mod share;
+mod stock;
