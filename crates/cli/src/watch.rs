@@ -132,7 +132,10 @@ fn warn_of_restart(in_force: &[Setting], wished: &[Setting]) {
     let differs = wished.iter().filter(|setting| value(&setting.key) != Some(&setting.value));
     let keys: Vec<&str> = differs.map(|setting| setting.key.as_str()).collect();
     if !keys.is_empty() {
-        tracing::warn!(keys = keys.join(" "), "these settings hold after a restart; only plugins change while it serves");
+        tracing::warn!(
+            keys = keys.join(" "),
+            "these settings hold after a restart; only plugins change while it serves"
+        );
     }
 }
 

@@ -28,8 +28,8 @@ use crate::{
     runtime::Runtime,
     slots::Lane,
     stages::Stages,
-    stock::{self, Keeper},
     state::CallState,
+    stock::{self, Keeper},
     tap::{Interface, TapKind},
 };
 

@@ -28,7 +28,9 @@ impl Watching {
         let mut serving = Serving::with(place, &["serve", "--watch", "--log-format", "json"]);
         let stderr = serving.child.stderr.take().unwrap();
         let (lines, log) = channel();
-        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        });
         Self { serving, log }
     }
 

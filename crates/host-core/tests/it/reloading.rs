@@ -94,7 +94,8 @@ async fn one_dispatch_never_mixes_versions() {
     let gate = Arc::new(Semaphore::new(0));
     let builder = Host::builder().config(patient()).tap::<Number>().tap::<Steps>();
     let host = builder.capability(Gate(Arc::clone(&gate))).build().unwrap();
-    let add = |number: u32| spec("b-adds", crate::guests::number(&format!("(i32.add (local.get $x) (i32.const {number}))")));
+    let add =
+        |number: u32| spec("b-adds", crate::guests::number(&format!("(i32.add (local.get $x) (i32.const {number}))")));
     host.load(spec("a-waits", waiting()).grant("gate", "open")).await.unwrap();
     host.load(add(1)).await.unwrap();
     let dispatch = host.dispatch(Steps, 100);
@@ -124,9 +125,10 @@ async fn a_version_that_fails_its_checks_leaves_the_old_one_and_says_why() {
         (spec("p", waiting()), |error| matches!(error, LoadError::NotGranted { .. })),
         (version("p", 2).grant("mail", true), |error| matches!(error, LoadError::UnknownGrant { .. })),
         (PluginSpec::file(name("p"), "missing.wasm"), |error| matches!(error, LoadError::Read { .. })),
-        (spec("p", number_with("(func $start (loop (br 0))) (start $start)", "(i32.const 2)")).limits(time(20)), |error| {
-            matches!(error, LoadError::Probe { .. })
-        }),
+        (
+            spec("p", number_with("(func $start (loop (br 0))) (start $start)", "(i32.const 2)")).limits(time(20)),
+            |error| matches!(error, LoadError::Probe { .. }),
+        ),
         (cycle, |error| matches!(error, LoadError::Order(_))),
     ];
     for (spec, is_it) in bad {
@@ -160,7 +162,9 @@ async fn disabled_plugins_are_not_called_until_they_are_enabled() {
     assert_eq!(versions(&host).await, expected(&[("q", 1)]), "a new version of it is not called either");
     assert!(host.enable(&name("p")).await.unwrap());
     assert_eq!(versions(&host).await, expected(&[("p", 2), ("q", 1)]));
-    for answer in [host.disable(&name("x")).await, host.enable(&name("x")).await, host.reorder(&name("x"), BTreeMap::new()).await] {
+    for answer in
+        [host.disable(&name("x")).await, host.enable(&name("x")).await, host.reorder(&name("x"), BTreeMap::new()).await]
+    {
         assert!(!answer.unwrap(), "there is no such plugin");
     }
     assert!(!host.is_enabled(&name("x")));
@@ -192,7 +196,8 @@ async fn a_set_is_applied_in_one_step_and_what_is_the_same_is_left_alone() {
     let file = || PluginSpec::file(name("file"), &path);
     let host = host();
     write(1);
-    let applied = host.apply(vec![file(), version("gone", 1), version("limited", 1), version("same", 1)]).await.unwrap();
+    let applied =
+        host.apply(vec![file(), version("gone", 1), version("limited", 1), version("same", 1)]).await.unwrap();
     assert_eq!(names(&applied), [vec!["file", "gone", "limited", "same"], vec![], vec![], vec![]]);
     let same = Arc::clone(&host.plugins()[3]);
 

@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::future::join_all;
 use tapline_host_core::{
-    CallState, Capability, Fault, Host, HostConfig, HostFault, LoadError, PartialBreaker, PluginSpec, PoolMetrics, Reuse,
-    Stock,
+    CallState, Capability, Fault, Host, HostConfig, HostFault, LoadError, PartialBreaker, PluginSpec, PoolMetrics,
+    Reuse, Stock,
     limits::{Limits, PartialLimits},
 };
 use wasmtime::{StoreContextMut, component::Linker};
@@ -103,7 +103,8 @@ async fn it_grows_with_demand_up_to_its_maximum_and_shrinks_again() {
 
 #[tokio::test]
 async fn it_gives_way_to_whoever_needs_a_slot() {
-    let (host, gate) = host_with(HostConfig { pool_size: 4, plugin_share_percent: 100, limits: limits(60_000), ..config() });
+    let (host, gate) =
+        host_with(HostConfig { pool_size: 4, plugin_share_percent: 100, limits: limits(60_000), ..config() });
     host.load(stocked(spec("p", number("(local.get $x)")), 4, 4)).await.unwrap();
     until(&host, |pool| pool.idle_vms == 4).await;
     assert_eq!(host.slots(), (4, 4), "the stock has the whole pool");
@@ -168,13 +169,16 @@ impl Capability for Starts {
 
     fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
         let starts = self.clone();
-        linker.instance("test:host/starts@1.0.0")?.func_wrap("start", move |_: StoreContextMut<'_, CallState>, (): ()| {
-            starts.0.0.fetch_add(1, Relaxed);
-            match starts.0.1.load(Relaxed) {
-                true => Err(HostFault { capability: "starts", message: "not now".into() }.into()),
-                false => Ok(()),
-            }
-        })
+        linker.instance("test:host/starts@1.0.0")?.func_wrap(
+            "start",
+            move |_: StoreContextMut<'_, CallState>, (): ()| {
+                starts.0.0.fetch_add(1, Relaxed);
+                match starts.0.1.load(Relaxed) {
+                    true => Err(HostFault { capability: "starts", message: "not now".into() }.into()),
+                    false => Ok(()),
+                }
+            },
+        )
     }
 }
 
