@@ -135,10 +135,11 @@ async fn a_use_has_its_own_deadline_and_fuel() {
                   (br_if $l (i32.lt_u (local.get $n) (i32.const 900))))) (start $work)";
     let bytes = number_with(work, "(call $work) (local.get $x)");
     host.load(stocked(spec("p", bytes.clone()).limits(fuel), 1, 1)).await.unwrap();
+    until(&host, |pool| pool.idle_vms == 1).await;
+    // The instance becomes older than a call may.
+    tokio::time::sleep(Duration::from_millis(120)).await;
     for _ in 0..5 {
         until(&host, |pool| pool.idle_vms == 1).await;
-        // Longer than a call may take.
-        tokio::time::sleep(Duration::from_millis(120)).await;
         assert_eq!(ask(&host).await.unwrap(), 7);
     }
     // An endless one ends at the deadline of its call, and not before.
