@@ -44,7 +44,7 @@ pub(crate) struct Loaded {
     /// Whether dispatches call it.
     pub(crate) enabled: bool,
     /// By tap, with the author's wishes for the order.
-    handlers: BTreeMap<&'static str, (Arc<Handler>, Placement)>,
+    pub(crate) handlers: BTreeMap<&'static str, (Arc<Handler>, Placement)>,
 }
 
 impl Loaded {

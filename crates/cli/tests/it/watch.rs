@@ -49,10 +49,14 @@ impl Watching {
     }
 
     fn page(&self) -> String {
-        let (status, page) = self.serving.get("/item/a");
-        assert_eq!(status, 200, "{page}");
-        page
+        page(&self.serving)
     }
+}
+
+fn page(serving: &Serving) -> String {
+    let (status, page) = serving.get("/item/a");
+    assert_eq!(status, 200, "{page}");
+    page
 }
 
 /// A site with one item, and with the plugin `first` in a file of its own.
@@ -164,11 +168,12 @@ fn a_storm_of_changes_under_load_fails_no_page() {
     let watching = Watching::start(&place);
     let versions = ["reading-time", "seo"].map(|plugin| fs::read(component(plugin)).unwrap());
     let (done, pages) = (AtomicBool::new(false), AtomicU32::new(0));
+    let serving = &watching.serving;
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Relaxed) {
-                    let page = watching.page();
+                    let page = page(serving);
                     assert!(page.contains(READING_TIME) != page.contains(SEO), "one of the two: {page}");
                     pages.fetch_add(1, Relaxed);
                 }
