@@ -357,7 +357,7 @@ fn milliseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tapline_host_core::Reuse;
+    use tapline_host_core::{Reuse, Stock};
 
     use super::*;
 
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn breakers_shares_and_reuse() {
+    fn breakers_shares_reuse_and_stock() {
         let file = "[host]\nplugin_share_percent = 50\nbreaker = { failures = 3, max_open_ms = 9000 }\n\
                     [plugins.a]\npath = \"a.wasm\"\nmax_concurrent_calls = 7\nbreaker = { enabled = false }\n\
                     [plugins.a.reuse]\nmax_uses = 20\n";
@@ -435,6 +435,12 @@ mod tests {
         let defaults = read("[plugins.a]\npath = \"a.wasm\"\nreuse = {}\n", &[], Global::default()).unwrap();
         assert_eq!(defaults.plugins[0].reuse, Some(Reuse::default()));
         assert_eq!(defaults.host.breaker, BreakerSettings::default());
+
+        let stock = read("[plugins.a]\npath = \"a.wasm\"\nstock = { max = 4 }\n", &[], Global::default()).unwrap();
+        assert_eq!(stock.plugins[0].stock, Some(Stock { min: 1, max: 4 }));
+        let unknown = "[plugins.a]\npath = \"a.wasm\"\n[plugins.a.stock]\nmaximum = 4\n";
+        let unknown = read(unknown, &[], Global::default()).unwrap_err().to_string();
+        assert_eq!(unknown, "tapline.toml:4: nothing is called `plugins.a.stock.maximum`");
 
         let off = read(file, &[("TAPLINE_WASM_ENABLE_REUSE", "false")], Global::default()).unwrap_err().to_string();
         assert!(off.contains("plugins.a.reuse") && off.contains("TAPLINE_WASM_ENABLE_REUSE"), "{off}");

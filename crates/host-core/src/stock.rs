@@ -157,7 +157,7 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
         let start = Instant::now();
         let deadline = start + plugin.limits.max_execution_time();
         let mut call = Call::new(handler, deadline, plugin.limits);
-        let starting = Enclosing::run(None, deadline, call.instantiate(handler));
+        let starting = Enclosing::new(None, deadline).run(call.instantiate(handler));
         if !matches!(timeout_at(deadline, starting).await, Ok(Ok(()))) {
             tracing::debug!(plugin = %plugin.name(), "an instance could not be made ahead; calls make their own");
             return false;
