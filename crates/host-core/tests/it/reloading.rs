@@ -313,7 +313,8 @@ async fn of_many_reloads_at_once_the_last_one_stays() {
     assert!(storm.iter().all(Result::is_ok));
     assert_eq!(versions(&host).await, expected(&[("p", 30)]));
     // One that is removed in the middle stays removed.
-    let (replaced, removed) = tokio::join!(biased; host.replace(version("p", 99)), host.unload(&name("p")));
+    let p = name("p");
+    let (replaced, removed) = tokio::join!(biased; host.replace(version("p", 99)), host.unload(&p));
     assert!(removed.unwrap());
     assert!(matches!(replaced, Err(LoadError::NotLoaded { .. })), "{replaced:?}");
     assert_serves(&host).await;
