@@ -21,6 +21,7 @@ use crate::{
     dispatch::{Fold, Handlers},
     engine::EngineFacts,
     error::{CallError, HostError, LoadError},
+    exported::{self, Functions},
     load,
     plugin::{Plugin, PluginSpec},
     runtime::Runtime,
@@ -187,6 +188,16 @@ impl Host {
         // A breaker that is gone is not open.
         removed.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
         Ok(true)
+    }
+
+    /// Loads a component for its exported functions, whatever they are: it becomes no part of any tap, and
+    /// [`Host::plugins`] does not list it. What it may import and use is decided as for a plugin.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; among them that it exports no function.
+    pub async fn load_functions(&self, spec: PluginSpec) -> Result<Functions, LoadError> {
+        exported::load(self, spec).await.map_err(LoadError::made_readable)
     }
 
     fn install(&self, plugins: BTreeMap<PluginName, load::Loaded>) -> Result<(), LoadError> {
