@@ -130,7 +130,7 @@ pub enum Error {
         reason: String,
     },
     /// The call has no answer.
-    #[error("`{}` of `{module}` {fault}", escape(function))]
+    #[error("`{}` of `{module}`: {fault}", escape(function))]
     Call {
         /// The module.
         module: String,

@@ -129,8 +129,11 @@ impl Functions {
         let directory = self.host.config().cache_directory.clone()?;
         let engine = &self.list.first()?.handler.runtime.engine;
         let begun = Instant::now();
-        let settings =
-            CacheConfig { directory: Some(directory), max_entries: self.host.config().cache_size, worker: None };
+        let settings = CacheConfig {
+            directory: Some(directory),
+            max_entries: self.host.config().cache_size,
+            ..CacheConfig::default()
+        };
         let found = ArtifactCache::new(engine, settings).find(bytes)?;
         (found.source == Source::Disk).then(|| begun.elapsed())
     }

@@ -30,5 +30,5 @@ fn a_batch() {
 #[test]
 fn concurrent_calls() {
     let printed = run("concurrent", &[]);
-    assert_eq!(printed, "the squares add up to 328350\n`forever` of `numbers` did not end within 300ms\n");
+    assert_eq!(printed, "the squares add up to 328350\n`forever` of `numbers`: did not end within 300ms\n");
 }

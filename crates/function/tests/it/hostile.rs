@@ -42,7 +42,7 @@ async fn fuel_runs_out() {
     let runtime = limited(Limits::builder().enable_fuel_metering(true));
     let module = load(&runtime, "hostile", HOSTILE).await;
     let error = module.call("loop()").await.unwrap_err();
-    assert_eq!(error.to_string(), "`loop` of `hostile` used up its 1000000 units of fuel");
+    assert_eq!(error.to_string(), "`loop` of `hostile`: used up its 1000000 units of fuel");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_start_function_that_never_ends() {
     )
     .await;
     let error = module.call("f()").await.unwrap_err();
-    assert_eq!(error.to_string(), "`f` of `start` did not end within 100ms");
+    assert_eq!(error.to_string(), "`f` of `start`: did not end within 100ms");
 }
 
 #[tokio::test]
