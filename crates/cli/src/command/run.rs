@@ -19,7 +19,6 @@ use crate::{
     app::log_to_stderr,
     arguments::{Arguments, Command, ModuleArguments, module::Pattern},
     config::{Config, ConfigError, Origin},
-    report::Hint,
     table,
 };
 
@@ -153,16 +152,17 @@ fn sandbox(arguments: &ModuleArguments, config: &Config) -> Result<Sandbox> {
     }
     let allowed = profile.settings();
     sandbox.filesystem_access = allowed.filesystem_access;
-    let asked = [("--dir", !arguments.dir.is_empty() && !allowed.filesystem_access)];
-    let network = [("--grant network", sandbox.network_access && !allowed.network_access)];
-    match asked.into_iter().chain(network).find(|(_, refused)| *refused) {
-        Some((flag, _)) => Err(Hint {
-            message: format!("`{flag}` contradicts `host.profile` = {profile}"),
-            hint: "leave the flag out, or choose another profile: in this one no module gets it".to_owned(),
-        }
-        .into()),
-        None => Ok(sandbox),
+    let refuse = |setting, what| {
+        let message = format!("in the profile `{profile}` no module gets {what}");
+        Err(Error::Setting { setting, message }.into())
+    };
+    if !arguments.dir.is_empty() && !allowed.filesystem_access {
+        return refuse("--dir", "files");
     }
+    if sandbox.network_access && !allowed.network_access {
+        return refuse("--grant network", "the network");
+    }
+    Ok(sandbox)
 }
 
 fn list(module: &Module) -> String {

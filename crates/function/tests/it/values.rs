@@ -23,7 +23,7 @@ const ECHO: &str = r#"(component
     (alias core export $i "echo" (core func $echo))
     (type $point' (record (field "x" s32) (field "y" (option u8))))
     (export $point "point" (type $point'))
-    (type $shape' (variant (case "dot") (case "circle" float32) (case "none")))
+    (type $shape' (variant (case "dot") (case "circle" f32) (case "none")))
     (export $shape "shape" (type $shape'))
     (type $colour' (enum "red" "green"))
     (export $colour "colour" (type $colour'))
@@ -38,8 +38,8 @@ const TYPES: [(&str, &str, &[&str]); 17] = [
     ("u16", "u16", &["[65535]"]),
     ("u64", "u64", &["[18446744073709551615]"]),
     ("s64", "s64", &["[-9223372036854775808]"]),
-    ("f32", "float32", &["[1.5, nan, inf, -inf, -0]"]),
-    ("f64", "float64", &["[0.1]"]),
+    ("f32", "f32", &["[1.5, nan, inf, -inf, -0]"]),
+    ("f64", "f64", &["[0.1]"]),
     ("char", "char", &["['a', '☃', '\\n', '\\'', '\"']"]),
     ("string", "string", &[r#"["", "a \"b\" \\ \n\t☃'", "\u{1b}[2J"]"#]),
     ("lists", "(list u8)", &["[[], [1, 2]]"]),
