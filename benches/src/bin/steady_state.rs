@@ -9,7 +9,7 @@
 
 use std::{env, fs, process::Command, process::ExitCode, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use lexopt::prelude::*;
 use tapline_benches::{FULL, LAZY, article, control::Control, guard::trace, host_with, machine, plugin_path, stats};
 use tapline_content::ItemView;
@@ -57,14 +57,14 @@ fn run() -> Result<()> {
 }
 
 async fn host(plugin: &str) -> Result<Host> {
-    host_with(HostConfig::default(), plugin).await.map_err(anyhow::Error::from_boxed)
+    host_with(HostConfig::default(), plugin).await.map_err(|error| anyhow!("{error:#}"))
 }
 
 async fn measure(plugin: &str, calls: usize) -> Result<String> {
     let item = article();
     let host = host(plugin).await?;
     let bytes = fs::read(plugin_path(plugin))?;
-    let control = Control::new(&HostConfig::default(), &bytes, plugin == LAZY).map_err(anyhow::Error::from_boxed)?;
+    let control = Control::new(&HostConfig::default(), &bytes, plugin == LAZY).map_err(|error| anyhow!("{error:#}"))?;
     // Touched before the count starts: the lists of times are not part of a call.
     let (mut ours, mut bare) = (vec![0.0; calls], vec![0.0; calls]);
     let mut faults = 0;
@@ -78,13 +78,17 @@ async fn measure(plugin: &str, calls: usize) -> Result<String> {
         }
         for time in &mut bare[at..at + TURN] {
             let start = Instant::now();
-            control.call(&item).await.map_err(anyhow::Error::from_boxed)?;
+            control.call(&item).await.map_err(|error| anyhow!("{error:#}"))?;
             *time = start.elapsed().as_secs_f64() * 1e6;
         }
     }
+    // Turn by turn: a machine that others share may be twice as slow from one turn to the next.
+    let [ours_turns, bare_turns] =
+        [&ours, &bare].map(|times| times.chunks_exact(TURN).map(stats::median).collect::<Vec<f64>>());
+    let share = stats::ratio(&ours_turns, &bare_turns);
+    let [low, share, high] = [share.low, share.value, share.high].map(|ratio| 100.0 * (ratio - 1.0));
     let [[p50, p95], [bare_p50, bare_p95]] =
         [ours, bare].map(|times| [0.5, 0.95].map(|at| stats::quantile(&times, at)));
-    let share = 100.0 * (p50 / bare_p50 - 1.0);
     let scan = if host.engine_facts().pagemap_scan { "on" } else { "off" };
     let system_calls = match system_calls(plugin)? {
         Ok(count) => format!("{count:.3} system calls for each"),
@@ -92,7 +96,7 @@ async fn measure(plugin: &str, calls: usize) -> Result<String> {
     };
     Ok(format!(
         "{plugin}: {calls} calls, p50 {p50:.2} \u{b5}s, p95 {p95:.2} \u{b5}s; bare wasmtime p50 {bare_p50:.2} \u{b5}s, \
-         p95 {bare_p95:.2} \u{b5}s; our layers {share:+.1} %; {faults} page faults, {system_calls}; pagemap scanning {scan}"
+         p95 {bare_p95:.2} \u{b5}s; our layers {share:+.1} % ({low:+.1} to {high:+.1}); {faults} page faults, {system_calls}; pagemap scanning {scan}"
     ))
 }
 

@@ -154,22 +154,20 @@ impl Capability for ContentTypes {
         let mut types = linker.instance(INTERFACE)?;
         // A guest only ever borrows a handle: the host made the value, and takes it back when the call ends.
         types.resource("item-handle", ResourceType::host::<HostItem>(), |_, _| Ok(()))?;
-        types.func_wrap("[method]item-handle.header", |mut store: Store<'_>, (handle,): (Handle,)| {
-            Ok((store.data_mut().table().get(&handle)?.header(),))
+        types.func_wrap("[method]item-handle.header", |store: Store<'_>, (handle,): (Handle,)| {
+            Ok((store.data().resource(&handle)?.header(),))
         })?;
-        types.func_wrap("[method]item-handle.title", |mut store: Store<'_>, (handle,): (Handle,)| {
-            Ok((Arc::clone(store.data_mut().table().get(&handle)?.title()),))
+        types.func_wrap("[method]item-handle.title", |store: Store<'_>, (handle,): (Handle,)| {
+            Ok((Arc::clone(store.data().resource(&handle)?.title()),))
         })?;
-        types.func_wrap("[method]item-handle.field", |mut store: Store<'_>, (handle, name): (Handle, WasmStr)| {
-            with_name(&mut store, &handle, &name, |item, name| (item.field(name).cloned(),))
+        types.func_wrap("[method]item-handle.field", |store: Store<'_>, (handle, name): (Handle, WasmStr)| {
+            with_name(&store, &handle, &name, |item, name| (item.field(name).cloned(),))
         })?;
-        types.func_wrap("[method]item-handle.text", |mut store: Store<'_>, (handle, name): (Handle, WasmStr)| {
-            with_name(&mut store, &handle, &name, |item, name| {
-                (item.field(name).and_then(|value| value.text().cloned()),)
-            })
+        types.func_wrap("[method]item-handle.text", |store: Store<'_>, (handle, name): (Handle, WasmStr)| {
+            with_name(&store, &handle, &name, |item, name| (item.field(name).and_then(|value| value.text().cloned()),))
         })?;
-        types.func_wrap("[method]item-handle.field-names", |mut store: Store<'_>, (handle,): (Handle,)| {
-            Ok((store.data_mut().table().get(&handle)?.field_names(),))
+        types.func_wrap("[method]item-handle.field-names", |store: Store<'_>, (handle,): (Handle,)| {
+            Ok((store.data().resource(&handle)?.field_names(),))
         })?;
         types.func_wrap(
             "[method]item-handle.set-title",
@@ -192,25 +190,13 @@ impl Capability for ContentTypes {
     }
 }
 
-/// Reads with a name that stays in the guest's memory. Names are short; one that is not copied would have to borrow
-/// the store while the table is borrowed from it.
+/// Reads with a name that stays in the guest's memory.
 fn with_name<R>(
-    store: &mut Store<'_>,
+    store: &Store<'_>,
     handle: &Handle,
     name: &WasmStr,
     read: impl FnOnce(&HostItem, &str) -> R,
 ) -> wasmtime::Result<R> {
-    let mut buffer = [0_u8; crate::item::MAX_FIELD_NAME];
-    let name = {
-        let text = name.to_str(&*store)?;
-        match buffer.get_mut(..text.len()) {
-            Some(start) => {
-                start.copy_from_slice(text.as_bytes());
-                std::str::from_utf8(start).unwrap_or_default()
-            }
-            // Longer than any field name: no field has the empty name either.
-            None => "",
-        }
-    };
-    Ok(read(store.data_mut().table().get(handle)?, name))
+    let name = name.to_str(store)?;
+    Ok(read(store.data().resource(handle)?, &name))
 }

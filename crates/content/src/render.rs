@@ -182,10 +182,7 @@ impl RawRender {
         for entry in &self.head {
             check_head(entry)?;
         }
-        let mut budget = Budget::default();
-        for root in &self.roots {
-            check_node(&self.nodes, *root, &mut budget)?;
-        }
+        check_nodes(&self)?;
         Ok(Contribution(self))
     }
 }
@@ -241,27 +238,34 @@ struct Budget {
 /// Where in the tree a node is.
 #[derive(Clone, Copy, Default)]
 struct Place {
-    depth: usize,
-    formatting: usize,
+    depth: u16,
+    formatting: u16,
 }
 
 impl Place {
     /// One level further in. The parser opens formatting elements anew in each block that follows one which it closed for
     /// itself: what eight of them can cost is bounded, what 250 can is not.
     fn inside(self, tag: &str) -> Result<Self, RenderError> {
-        let formatting = self.formatting + usize::from(is_formatting(tag));
+        let formatting = self.formatting + u16::from(is_formatting(tag));
         let place = Self { depth: self.depth + 1, formatting };
-        if place.depth > MAX_DEPTH || place.formatting > MAX_FORMATTING { Err(RenderError::TooDeep) } else { Ok(place) }
+        if usize::from(place.depth) > MAX_DEPTH || usize::from(place.formatting) > MAX_FORMATTING {
+            Err(RenderError::TooDeep)
+        } else {
+            Ok(place)
+        }
     }
 }
 
-/// Checks a node and all below it. The stack is a list, not the thread's: the depth is the guest's choice.
-fn check_node(nodes: &[RawNode], root: u32, budget: &mut Budget) -> Result<(), RenderError> {
-    let mut steps = vec![(root, Place::default())];
+/// Checks the nodes that a page would show. The stack is a list, not the thread's: the depth is the guest's choice.
+fn check_nodes(render: &RawRender) -> Result<(), RenderError> {
+    let mut budget = Budget::default();
+    // Each node is in it at most once.
+    let mut steps = Vec::with_capacity(render.nodes.len());
+    steps.extend(render.roots.iter().map(|root| (*root, Place::default())));
     while let Some((index, place)) = steps.pop() {
-        match &nodes[index as usize] {
+        match &render.nodes[index as usize] {
             RawNode::Text(_) => {}
-            RawNode::Markup(markup) => check_markup(markup, place, budget)?,
+            RawNode::Markup(markup) => check_markup(markup, place, &mut budget)?,
             RawNode::Element(element) => {
                 let tag = element.tag.as_str();
                 if !is_name(tag) {
@@ -361,9 +365,17 @@ fn tag_name(text: &str) -> &str {
 
 /// The elements that a parser opens anew when it had to close them.
 fn is_formatting(tag: &str) -> bool {
-    const FORMATTING: [&str; 14] =
-        ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"];
-    FORMATTING.iter().any(|formatting| formatting.eq_ignore_ascii_case(tag))
+    const LONGEST: usize = 6;
+    let mut lower = [0; LONGEST];
+    let Some(lower) = lower.get_mut(..tag.len()) else { return false };
+    lower.copy_from_slice(tag.as_bytes());
+    lower.make_ascii_lowercase();
+    // One comparison for most tags, as it is asked for each: the length decides first.
+    match &*lower {
+        [letter] => b"abisu".contains(letter),
+        b"em" | b"tt" | b"big" | b"code" | b"font" | b"nobr" | b"small" | b"strike" | b"strong" => true,
+        _ => false,
+    }
 }
 
 /// Writes a node and all below it, which were checked.

@@ -3,13 +3,12 @@
 use std::{
     any::Any,
     future::{Future, poll_fn},
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
-use futures_util::FutureExt;
 use tapline_limits::Limits;
 use tapline_metrics::Outcome;
 use tapline_tap_dispatch::{Altered, Ballot, Collected, Pass, PluginName, Policy, Verdict};
@@ -245,16 +244,26 @@ pub(crate) async fn run<T: Tap>(
         }
     };
     let instantiated = &mut record.instantiated;
-    let calling = AssertUnwindSafe(async {
-        if is_fresh {
-            call.instantiate(handler).await?;
-            *instantiated = Some(Instant::now());
-        }
-        T::call(&mut call, input).await
-    });
-    // A host function that panics costs this call and no other: what it touched is the store, which is dropped below.
-    let ended =
-        within((ends == deadline).then_some(deadline), Enclosing::run(around, ends, calling.catch_unwind())).await;
+    let enclosing = Enclosing::new(around, ends);
+    let ended = {
+        // Kilobytes: pinned where it is made, and never moved.
+        let mut calling = pin!(async {
+            if is_fresh {
+                call.instantiate(handler).await?;
+                *instantiated = Some(Instant::now());
+            }
+            T::call(&mut call, input).await
+        });
+        within((ends == deadline).then_some(deadline), |context| {
+            // A host function that panics costs this call and no other: what it touched is the store, which is dropped
+            // below.
+            match enclosing.around(|| catch_unwind(AssertUnwindSafe(|| calling.as_mut().poll(context)))) {
+                Ok(poll) => poll.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            }
+        })
+        .await
+    };
     record.answered = Some(Instant::now());
     if matches!(ended, Some(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
@@ -275,11 +284,10 @@ pub(crate) async fn run<T: Tap>(
     }
 }
 
-/// Runs a call until `deadline`; without one the call around it ends first, and drops it. `None`: the time was up.
+/// Polls a call until `deadline`; without one the call around it ends first, and drops it. `None`: the time was up.
 ///
 /// Most calls end the first time they are polled. Those never need a timer, which would cost them a few percent.
-async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+async fn within<R>(deadline: Option<Instant>, mut poll_call: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Option<R> {
     let mut timer = pin!(None::<Unconstrained<Sleep>>);
     poll_fn(|context| {
         // First: when the time is up, a guest does not get another turn.
@@ -288,8 +296,8 @@ async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Ou
         {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(output));
+        if let Poll::Ready(ended) = poll_call(context) {
+            return Poll::Ready(Some(ended));
         }
         if let (None, Some(deadline)) = (timer.as_ref().get_ref(), deadline) {
             // Host functions, also those of other calls in the same task, may use up what it may do in a turn.

@@ -345,7 +345,7 @@ async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Resul
     let limit = handler.plugin.limits.max_execution_time();
     let deadline = Instant::now() + limit;
     let mut call = Call::new(handler, deadline, handler.plugin.limits);
-    let starting = Enclosing::run(Enclosing::current(), deadline, call.instantiate(handler));
+    let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler));
     let checked = match timeout_at(deadline, starting).await {
         Ok(Ok(())) => call.check(kind.check).map_err(|source| LoadError::Signature {
             plugin: name.clone(),
@@ -371,7 +371,7 @@ async fn warm(handler: &Arc<Handler>, instances: u32) -> Result<(), LoadError> {
     while instances > 1 && alive.len() < instances as usize {
         let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
         let mut call = Call::new(handler, deadline, handler.plugin.limits);
-        let starting = Enclosing::run(Enclosing::current(), deadline, call.instantiate(handler));
+        let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler));
         match timeout_at(deadline, starting).await {
             Ok(made) => made.map_err(failed)?,
             Err(_elapsed) => return Err(failed(handler.error(Fault::TimedOut { limit }))),

@@ -8,7 +8,7 @@ use std::{
 use tapline_limits::{Limits, StoreLimiter};
 use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use crate::{
     call::Handler,
@@ -78,6 +78,16 @@ impl CallState {
     /// [`HostConfig::max_handles`](crate::HostConfig::max_handles).
     pub fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// The value behind a handle that the guest passed, to read it only. Beside it the rest of the store can be read, such
+    /// as a name in the guest's memory.
+    ///
+    /// # Errors
+    ///
+    /// The handle is none of the table, or its value has another type.
+    pub fn resource<T: Any + Send>(&self, handle: &Resource<T>) -> Result<&T, ResourceTableError> {
+        self.table.get(handle)
     }
 
     /// Where the guest's standard output goes, for a capability that offers such a stream.

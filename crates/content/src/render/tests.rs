@@ -180,6 +180,18 @@ fn markup_cannot_make_the_parser_slow() {
     assert_eq!(body(nodes), Err(RenderError::TooDeep), "elements and markup count together");
 }
 
+#[test]
+fn every_formatting_element_counts_in_either_case() {
+    let nested = |tag: &str| (0..9).fold("x".to_owned(), |inner, _| format!("<{tag}>{inner}</{tag}>"));
+    for tag in ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"] {
+        assert_eq!(body(vec![markup(&nested(tag))]), Err(RenderError::TooDeep), "{tag}");
+        assert_eq!(body(vec![markup(&nested(&tag.to_uppercase()))]), Err(RenderError::TooDeep), "{tag}");
+    }
+    for tag in ["div", "p", "strongs", "c", "h2"] {
+        assert!(body(vec![markup(&nested(tag))]).is_ok(), "{tag}");
+    }
+}
+
 #[track_caller]
 fn check_entry(entry: RawHead, expected: &Expect) {
     match (RawRender { head: vec![entry], nodes: Vec::new(), roots: Vec::new() }).check() {
