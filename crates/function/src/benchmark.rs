@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use tapline_host_core::LoadTimes;
 
 use crate::{error::Error, metrics::milliseconds, module::Module, runtime::Runtime};
 
@@ -51,7 +52,7 @@ pub struct BenchmarkResults {
 
 impl Runtime {
     /// Measures the stages before a call, and the call. Each iteration loads the compiled code anew and calls on a fresh
-    /// instance, then calls again without loading.
+    /// instance, then calls again without loading. The times count for [`Runtime::validate_performance`] as well.
     ///
     /// # Errors
     ///
@@ -69,6 +70,10 @@ impl Runtime {
             let load = load.map_err(Error::Host)?.ok_or(Error::NoDirectory)?;
             let first = module.run(function, &arguments).await?;
             let second = module.run(function, &arguments).await?;
+            let times = LoadTimes { load_artifact: Some(load), ..LoadTimes::default() };
+            module.samples().loaded(times);
+            module.samples().called(Some(times), first.instantiate);
+            module.samples().called(None, second.instantiate);
             loads.push(load);
             cold.push(load + first.instantiate);
             warm.push(second.instantiate);

@@ -6,8 +6,6 @@ use crate::error::Error;
 
 /// The longest text of a call: far more than a command line has room for.
 const MAX_BYTES: usize = 1 << 20;
-/// How deep values may be within values. The reader of WAVE calls itself for each, and so does the reader of types.
-const MAX_DEPTH: usize = 100;
 
 /// A call whose arguments have no types yet.
 pub(crate) struct CallText {
@@ -30,29 +28,13 @@ impl CallText {
         if function.is_empty() {
             return Err(refuse(0, "there is no name before the parentheses"));
         }
-        if let Some(position) = too_deep(&text[open..]) {
-            return Err(refuse(open + position, "more than 100 values are within each other"));
-        }
         let stand_in = format!("f{}", text[open..].trim_end());
         let arguments = UntypedFuncCall::parse(&stand_in).map(UntypedFuncCall::into_owned).map_err(|error| {
             let position = (open + error.span().start).saturating_sub(1).min(text.len());
-            Error::BadCall { position, message: error.to_string() }
+            Error::BadCall { position, message: error.kind().to_string() }
         })?;
         Ok(Self { function: function.to_owned(), arguments })
     }
-}
-
-/// Where the values become too deep. Brackets within strings count as well, which refuses nothing that anybody writes.
-fn too_deep(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    text.char_indices().find_map(|(position, letter)| {
-        match letter {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        (depth > MAX_DEPTH).then_some(position)
-    })
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Module {
     /// The text is no call, there is no such function, its arguments are others, or it has no answer.
     pub async fn call(&self, call: &str) -> Result<Answer, Error> {
         let (function, arguments) = self.prepare(call)?;
-        self.run(function, &arguments).await
+        self.measured(self.run(function, &arguments).await)
     }
 
     /// Calls a function by its name, with values.
@@ -133,7 +133,7 @@ impl Module {
         self.supported(function)?;
         value::check(arguments, &types(function))
             .map_err(|message| Error::Arguments { signature: self.signature(function), message })?;
-        self.run(function, arguments).await
+        self.measured(self.run(function, arguments).await)
     }
 
     /// The function and the arguments of a call, checked.
@@ -153,8 +153,6 @@ impl Module {
             function: self.display(function).to_owned(),
             fault: error.fault,
         })?;
-        let is_first = !self.inner.was_called.swap(true, Relaxed);
-        self.inner.samples.called(is_first.then(|| self.times()), answered.start);
         Ok(Answer {
             value: answered.results.into_iter().next(),
             instantiate: answered.start,
@@ -162,6 +160,19 @@ impl Module {
             fuel: answered.fuel,
             peak_memory_bytes: answered.peak_memory_bytes,
         })
+    }
+
+    /// Takes a call into account, for the targets: the first one of a module is a cold start.
+    fn measured(&self, answer: Result<Answer, Error>) -> Result<Answer, Error> {
+        if let Ok(answer) = &answer {
+            let is_first = !self.inner.was_called.swap(true, Relaxed);
+            self.inner.samples.called(is_first.then(|| self.times()), answer.instantiate);
+        }
+        answer
+    }
+
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.inner.samples
     }
 
     fn display<'a>(&'a self, function: &'a Function) -> &'a str {

@@ -28,7 +28,9 @@ async fn stages_are_measured_apart() {
     assert_eq!(validation.targets.len(), 4);
     assert_eq!(validation.overall_met, validation.targets.iter().all(|target| target.met));
     let hit_rate = validation.targets.iter().find(|target| target.name == "cache hit rate").unwrap();
-    assert_eq!((hit_rate.actual, hit_rate.met), (Some(0.0), false), "it was compiled");
+    // Once it was compiled, and in each iteration it came from its file.
+    assert!(hit_rate.met && hit_rate.actual.is_some_and(|rate| rate > 99.0 && rate < 100.0), "{hit_rate:?}");
+    assert!(validation.targets.iter().all(|target| target.actual.is_some()), "{validation:?}");
 }
 
 #[tokio::test]
