@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use tapline_content::ContentTypes;
 use tapline_function::{Answer, BenchmarkResults, Error, Module, PerformanceValidation, Runtime, Sandbox};
 use tapline_host_core::{
     Host, HostConfig, LoadError,
@@ -79,7 +80,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn start(config: HostConfig, sandbox: Sandbox) -> Result<Runtime> {
-    let builder = tapline_host_wasi::register(Host::builder().config(config)).capability(Log);
+    let builder = tapline_host_wasi::register(Host::builder().config(config)).capability(Log).capability(ContentTypes);
     Ok(Runtime::new(builder, sandbox)?)
 }
 

@@ -97,6 +97,17 @@ fn a_component() {
 }
 
 #[test]
+fn a_plugin_of_content() {
+    let place = place();
+    let (full, lazy) = (component("seo"), component("reading-time"));
+    let signatures = stdout(&place, &["run", full.to_str().unwrap()]);
+    assert!(signatures.starts_with("tapline:content/item-view@0.1.0#item-view(item: record { "), "{signatures}");
+    // Its argument is a handle, which only a host has.
+    let complaint = complaints(&place, &[&["run", lazy.to_str().unwrap(), "item-view(1)"]]);
+    expect![[r#""#]].assert_eq(&complaint);
+}
+
+#[test]
 fn what_a_module_writes_is_a_log_line() {
     let place = place();
     let output = place.run(&["run", "hello.wasm", "_start()"]);
