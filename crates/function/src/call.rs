@@ -60,7 +60,17 @@ mod tests {
             .iter()
             .map(|text| CallText::parse(text).err().map_or_else(|| "none".to_owned(), |error| error.to_string()))
             .collect();
-        expect![[r#""#]].assert_eq(&errors.join("\n"));
+        expect![[r#"
+            this is no call such as `fibonacci(10)`: there are no parentheses behind the name, at byte 0
+            this is no call such as `fibonacci(10)`: there are no parentheses behind the name, at byte 1
+            this is no call such as `fibonacci(10)`: there is no name before the parentheses, at byte 0
+            this is no call such as `fibonacci(10)`: unexpected end of input, at byte 2
+            this is no call such as `fibonacci(10)`: unexpected end of input, at byte 3
+            this is no call such as `fibonacci(10)`: unexpected token, at byte 4
+            this is no call such as `fibonacci(10)`: trailing characters after value, at byte 5
+            this is no call such as `fibonacci(10)`: invalid token, at byte 2
+            this is no call such as `fibonacci(10)`: value nesting too deep, at byte 101"#]]
+        .assert_eq(&errors.join("\n"));
         assert!(CallText::parse(&"f(".repeat(1 << 20)).is_err());
     }
 }

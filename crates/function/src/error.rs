@@ -19,12 +19,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The file has more bytes than a module may have.
-    #[error("{} has {bytes} bytes, {limit} are allowed", path.display())]
+    #[error("{} has more than {limit} bytes", path.display())]
     FileTooLarge {
         /// The file.
         path: PathBuf,
-        /// How many it has, as far as they were counted.
-        bytes: u64,
         /// How many it may have.
         limit: u64,
     },
@@ -202,6 +200,7 @@ impl Error {
                 return None;
             }
             Self::Load(error) => return error.hint(),
+            Self::FileTooLarge { .. } => "raise `max_component_bytes`, if you trust it with that much".to_owned(),
             Self::Disallowed { denied_by: Some(pattern), .. } => format!("take `{pattern}` from the denied functions"),
             Self::Disallowed { functions, .. } => format!("if you trust it with them, allow {}", functions.join(",")),
             Self::Call { fault: Fault::TimedOut { .. }, .. } => "raise `max_execution_time_ms`".to_owned(),

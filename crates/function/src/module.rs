@@ -22,6 +22,8 @@ use crate::{
 
 /// The names that an error suggests.
 const SUGGESTIONS: usize = 3;
+/// Letters that people get wrong in a name.
+const SLIP: usize = 2;
 /// The longest name that is compared with others, in bytes, and the most names that are: comparing takes the product of both
 /// lengths.
 const MAX_COMPARED: usize = 100;
@@ -227,6 +229,10 @@ impl Module {
         let mut near: Vec<(usize, &Function)> =
             list.iter().take(MAX_NAMES).map(|function| (distance(function), function)).collect();
         near.sort_by_key(|(distance, _)| *distance);
+        // Where one is a slip of the keyboard away, the others are noise.
+        if near.iter().any(|(distance, _)| *distance <= SLIP) {
+            near.retain(|(distance, _)| *distance <= SLIP);
+        }
         Error::UnknownFunction {
             module: self.inner.name.clone(),
             name: name.to_owned(),

@@ -137,16 +137,16 @@ fn is_core_module(bytes: &[u8]) -> bool {
 
 fn read(path: &Path, limit: u64) -> Result<Arc<[u8]>, Error> {
     let failed = |source: io::Error| Error::Read { path: path.to_owned(), source };
-    let too_large = |bytes| Err(Error::FileTooLarge { path: path.to_owned(), bytes, limit });
+    let too_large = || Err(Error::FileTooLarge { path: path.to_owned(), limit });
     let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     if size > limit {
-        return too_large(size);
+        return too_large();
     }
     let mut bytes = Vec::new();
     // The file may grow meanwhile, or be one without a size.
     let size = file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)? as u64;
-    if size > limit { too_large(size) } else { Ok(bytes.into()) }
+    if size > limit { too_large() } else { Ok(bytes.into()) }
 }
 
 fn hash(given: &str) -> Result<String, Error> {

@@ -104,7 +104,10 @@ fn a_plugin_of_content() {
     assert!(signatures.starts_with("tapline:content/item-view@0.1.0#item-view(item: record { "), "{signatures}");
     // Its argument is a handle, which only a host has.
     let complaint = complaints(&place, &[&["run", lazy.to_str().unwrap(), "item-view(1)"]]);
-    expect![[r#""#]].assert_eq(&complaint);
+    expect![[r#"
+        error: `tapline:content/item-view-lazy@0.1.0#item-view` of `reading-time` cannot be called: it takes or returns a resource
+        [1]
+    "#]].assert_eq(&complaint);
 }
 
 #[test]
@@ -138,7 +141,16 @@ fn hashes_and_profiles() {
     place.write("tapline.toml", "[host]\nprofile = \"secure\"\n");
     let output = place.run(&["run", "numbers.wasm", "divide(6, 3)"]);
     assert!(!text(&output.stderr).contains("not metered"), "the profile meters fuel: {}", text(&output.stderr));
-    expect![[r#""#]].assert_eq(&complaints(
+    expect![[r#"
+        error: the setting `--dir` is refused: in the profile `secure` no module gets files
+        [2]
+        error: the setting `--grant network` is refused: in the profile `secure` no module gets the network
+        [2]
+        error: `fibonacci` of `numbers`: used up its 1000000 units of fuel
+        hint: give it more with --fuel
+        [1]
+    "#]]
+    .assert_eq(&complaints(
         &place,
         &[
             &["run", "open.wasm", "open()", "--dir", "."],
@@ -151,7 +163,28 @@ fn hashes_and_profiles() {
 #[test]
 fn limits_that_are_given() {
     let place = place();
-    expect![[r#""#]].assert_eq(&complaints(
+    expect![[r#"
+        error: `loop` of `numbers`: did not end within 100ms
+        hint: give it more with --limits max_execution_time_ms=MILLISECONDS
+        [1]
+        error: `loop` of `numbers`: used up its 1000000 units of fuel
+        hint: give it more with --fuel
+        [1]
+        error: `fibonacci` of `numbers`: used up its 1000 units of fuel
+        hint: give it more with --fuel
+        [1]
+        error: `grow` of `numbers`: failed after a limit stopped it: 6619136 bytes of memory asked for, 131072 allowed
+        hint: raise `max_memory_bytes`
+        [1]
+        error: the limits are refused
+          because: `max_memory_bytes` is 1, it has to be 65536 to 4294967296
+        [2]
+        error: the limits are refused
+          because: `fuel_limit` is 1, but `enable_fuel_metering` is off
+        hint: set `enable_fuel_metering` to true, or remove `fuel_limit`
+        [2]
+    "#]]
+    .assert_eq(&complaints(
         &place,
         &[
             &["run", "numbers.wasm", "loop()", "--limits", "max_execution_time_ms=100"],
@@ -169,7 +202,47 @@ fn limits_that_are_given() {
 fn what_is_wrong_with_a_call() {
     let place = place();
     place.write("text.wasm", "This is not WebAssembly.");
-    expect![[r#""#]].assert_eq(&complaints(
+    expect![[r#"
+        error: cannot read missing.wasm
+          because: No such file or directory (os error 2)
+        [1]
+        error: plugin `text` is not WebAssembly: it starts with [54, 68, 69, 73, 20, 69, 73, 20]
+        hint: give a .wasm file
+        [1]
+        error: this is no call such as `fibonacci(10)`: there are no parentheses behind the name, at byte 9
+        [2]
+        error: this is no call such as `fibonacci(10)`: unexpected end of input, at byte 12
+        [2]
+        error: `numbers` has no function `fibonnaci`
+        hint: the nearest are `fibonacci(s32) -> s64`, `divide(s32, s32) -> s32`, `loop()`
+        [1]
+        error: the arguments do not fit `fibonacci(s32) -> s64`: 2 arguments are given, and it takes 1
+        [1]
+        error: the arguments do not fit `fibonacci(s32) -> s64`: argument 1: `4000000000` is no s32
+        [1]
+        error: `pair` of `numbers` cannot be called: it returns more than one value
+        [1]
+        error: `divide` of `numbers`: trapped: wasm trap: integer divide by zero
+          at function 1 (0x74)
+        [1]
+        error: `12` is no SHA-256: that has 64 hexadecimal digits
+        [2]
+        error: `variables`: disallowed import: environ_sizes_get: not on the list of allowed functions
+        hint: if you trust it with them: --allow environ_sizes_get
+        [1]
+        error: `variables`: disallowed import: environ_sizes_get: WASI is off
+        hint: leave --no-wasi out
+        [1]
+        error: `open`: disallowed import: path_open is denied by `path_open`
+        hint: if it is to have a directory: --dir PATH
+        [1]
+        error: plugin `open`: the value of the grant `files` is refused: `path` is DIR/missing, which cannot be opened as a directory: No such file or directory (os error 2)
+        [1]
+        error: plugin `open`: the value of the grant `files` is refused: `at` is `here`, it has to be an absolute path without `.`, `..` or a slash at its end
+        [1]
+        error: 99 iterations are too few, a benchmark has at least 100
+        [2]
+    "#]].assert_eq(&complaints(
         &place,
         &[
             &["run", "missing.wasm", "f()"],
@@ -207,7 +280,24 @@ fn flags_that_are_wrong() {
         run("--grant", "network=example.org"),
     ];
     let runs: Vec<&[&str]> = runs.iter().map(|run| &run[..]).collect();
-    expect![[r#""#]].assert_eq(&complaints(&place, &runs));
+    expect![[r#"
+        error: invalid value 'untrustd' for '--limits <LIMITS>': `untrustd` is not a preset, the nearest is `untrusted`; fields are given as NAME=VALUE
+        [2]
+        error: invalid value 'max_memory=1' for '--limits <LIMITS>': unknown field `max_memory`, expected one of `max_memory_bytes`, `max_table_elements`, `max_instances`, `max_functions`, `max_memories`, `max_execution_time_ms`, `max_stack_size_bytes`, `enable_fuel_metering`, `fuel_limit`
+        [2]
+        error: invalid value 'max_memory_bytes=lots' for '--limits <LIMITS>': `lots`: invalid digit found in string
+        [2]
+        error: invalid value '0' for '--fuel <UNITS>': 0 is not in 1..18446744073709551615
+        [2]
+        error: invalid value 'A' for '--env <NAME=VALUE>': it has to be NAME=VALUE
+        [2]
+        error: invalid value 'fd-read' for '--allow <FUNCTIONS>': the setting `allowed and denied functions` is refused: `fd-read` is no function such as `fd_read`, and no pattern such as `sock_*`
+        [2]
+        error: invalid value 'wasi:io/streams#a b' for '--deny <FUNCTIONS>': `wasi:io/streams#a b` is no pattern of functions like `tapline:host/database#query` or `wasi:sockets/*`: no name of a function has such characters
+        [2]
+        error: invalid value 'network=example.org' for '--grant <NAME[=VALUE]>': `example.org` is no JSON: expected value at line 1 column 1
+        [2]
+    "#]].assert_eq(&complaints(&place, &runs));
 }
 
 #[test]

@@ -33,7 +33,17 @@ async fn limits_hold_and_others_are_served() {
         text += &shown(&module.call(call).await.unwrap_err());
         assert_eq!(module.call("fine()").await.unwrap().text(), "7");
     }
-    expect![[r#""#]].assert_eq(&text);
+    expect![[r#"
+        `loop` of `hostile`: did not end within 200ms
+          hint: raise `max_execution_time_ms`
+        `recurse` of `hostile`: ran out of its stack of 1048576 bytes
+          hint: raise `max_stack_size_bytes`
+        `grow` of `hostile`: failed after a limit stopped it: 1114112 bytes of memory asked for, 1048576 allowed
+          hint: raise `max_memory_bytes`
+        `grow-table` of `hostile`: failed after a limit stopped it: 1001 table elements asked for, 1000 allowed
+          hint: raise `max_table_elements`
+    "#]]
+    .assert_eq(&text);
     assert_eq!(runtime.host().slots().0, 0, "every slot is free again");
 }
 
@@ -70,7 +80,17 @@ async fn modules_that_need_more_than_there_is() {
         let bytes = wat::parse_str(module).unwrap();
         text += &shown(&limited(limits).load("large", bytes, None).await.map(drop).unwrap_err());
     }
-    expect![[r#""#]].assert_eq(&text);
+    expect![[r#"
+        plugin `large` needs 131072 bytes of memory, 65536 are allowed
+          hint: raise the limit, if you trust it with that much
+        plugin `large` needs 10 table elements, 9 are allowed
+          hint: raise the limit, if you trust it with that much
+        plugin `large` needs 3 functions, 1 are allowed
+          hint: raise the limit, if you trust it with that much
+        plugin `large` needs 2 memories, 1 are allowed
+          hint: raise the limit, if you trust it with that much
+    "#]]
+    .assert_eq(&text);
 }
 
 #[tokio::test]
@@ -78,7 +98,12 @@ async fn more_exports_than_anybody_needs() {
     let exports: String = (0..10_001).map(|number| format!("(export \"f{number}\" (func 0))")).collect();
     let bytes = wat::parse_str(format!("(module (func) {exports})")).unwrap();
     let error = limited(Limits::builder()).load("many", bytes, None).await.map(drop).unwrap_err();
-    expect![[r#""#]].assert_eq(&shown(&error));
+    expect![[r#"
+        `many` cannot be run
+          because: exports 10001 things, 10000 are allowed
+          hint: export the functions that are called, and no others
+    "#]]
+    .assert_eq(&shown(&error));
 }
 
 /// A list of a hundred million bytes would be several gigabytes of values.
@@ -89,9 +114,9 @@ async fn an_answer_that_is_too_large() {
             (func (export "f") (result i32)
                 (i32.store (i32.const 4) (i32.const 100000000)) (i32.const 0)))
         (core instance $i (instantiate $m))
-        (func (export "bytes") (result (list u8)) (canon lift (core func $i "f") (memory $i "memory")))
-        (func (export "text") (result string) (canon lift (core func $i "f") (memory $i "memory")))
-        (func (export "lists") (result (list (list u8))) (canon lift (core func $i "f") (memory $i "memory"))))"#;
+        (func (export "bytes") (result (list u8)) (canon lift (core func $i "f") (memory (core memory $i "memory"))))
+        (func (export "text") (result string) (canon lift (core func $i "f") (memory (core memory $i "memory"))))
+        (func (export "lists") (result (list (list u8))) (canon lift (core func $i "f") (memory (core memory $i "memory")))))"#;
     let runtime = limited(Limits::builder());
     let module = load(&runtime, "bomb", bomb).await;
     let mut text = String::new();
@@ -115,7 +140,7 @@ async fn a_type_that_doubles() {
                 (func (export "f") (param i32)))
             (core instance $i (instantiate $m))
             (func (export "f") (param "t" $t13)
-                (canon lift (core func $i "f") (memory $i "memory") (realloc (func $i "realloc")))))"#
+                (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
     );
     let runtime = limited(Limits::builder());
     let module = load(&runtime, "doubling", &doubling).await;

@@ -51,7 +51,15 @@ async fn refused(sandbox: Sandbox, text: &str) -> String {
 async fn the_defaults_give_output_and_nothing_else() {
     let text = refused(Sandbox::default(), PREVIEW1).await + &refused(Sandbox::default(), ENVIRONMENT).await;
     let off = Sandbox { enable_wasi: false, ..Sandbox::default() };
-    expect![[r#""#]].assert_eq(&(text + &refused(off, PREVIEW1).await));
+    expect![[r#"
+        `module`: disallowed import: path_open is denied by `path_open`
+          hint: take `path_open` from the denied functions
+        `module`: disallowed import: environ_sizes_get, environ_get: not on the list of allowed functions
+          hint: if you trust it with them, allow environ_sizes_get,environ_get
+        `module`: disallowed import: path_open, fd_write: WASI is off
+          hint: 
+    "#]]
+    .assert_eq(&(text + &refused(off, PREVIEW1).await));
     let hello = r#"(module
         (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
         (memory (export "memory") 1) (data (i32.const 0) "\08\00\00\00\05\00\00\00hello")
@@ -152,7 +160,14 @@ async fn a_component_gets_what_is_granted() {
     let text = refused(Sandbox::default(), random).await;
     let denied = Sandbox { denied_functions: vec!["wasi:random/*".parse().unwrap()], ..granted() };
     let unlisted = Sandbox { allowed_functions: Some(vec!["wasi:clocks/*".parse().unwrap()]), ..granted() };
-    expect![[r#""#]].assert_eq(&(text + &refused(denied, random).await + &refused(unlisted, random).await));
+    expect![[r#"
+        plugin `module`: disallowed import: wasi:random/random@0.2.0 needs the grant `random`
+          hint: if you trust it with that, grant `random`
+        plugin `module`: disallowed import: wasi:random/random@0.2.0#get-random-u64 is denied by `wasi:random/*`
+          hint: if you trust it with `wasi:random/random@0.2.0#get-random-u64`, change the allowed and denied functions
+        plugin `module`: disallowed import: wasi:random/random@0.2.0#get-random-u64 is not on the list of allowed functions
+          hint: if you trust it with `wasi:random/random@0.2.0#get-random-u64`, change the allowed and denied functions
+    "#]].assert_eq(&(text + &refused(denied, random).await + &refused(unlisted, random).await));
     let dice = load(&with(granted()), "dice", random).await.call("dice()").await.unwrap().text();
     assert!(dice == "0" || dice == "1", "{dice}");
 }

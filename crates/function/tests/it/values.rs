@@ -75,7 +75,25 @@ async fn every_type_comes_back_as_it_was_written() {
             assert_eq!(answer, *value, "{name}");
         }
     }
-    expect![[r#""#]].assert_eq(&module.signatures().join("\n"));
+    expect![[r#"
+        bool-list(value: list<bool>) -> list<bool>
+        char-list(value: list<char>) -> list<char>
+        colour-list(value: list<enum { red, green }>) -> list<enum { red, green }>
+        f32-list(value: list<f32>) -> list<f32>
+        f64-list(value: list<f64>) -> list<f64>
+        lists-list(value: list<list<u8>>) -> list<list<u8>>
+        options-list(value: list<option<option<u8>>>) -> list<option<option<u8>>>
+        point-list(value: list<record { x: s32, y: option<u8> }>) -> list<record { x: s32, y: option<u8> }>
+        results-list(value: list<result<u8, string>>) -> list<result<u8, string>>
+        rights-list(value: list<flags { read, write }>) -> list<flags { read, write }>
+        s64-list(value: list<s64>) -> list<s64>
+        s8-list(value: list<s8>) -> list<s8>
+        shape-list(value: list<variant { dot, circle(f32), none }>) -> list<variant { dot, circle(f32), none }>
+        string-list(value: list<string>) -> list<string>
+        tuple-list(value: list<tuple<u8, string>>) -> list<tuple<u8, string>>
+        u16-list(value: list<u16>) -> list<u16>
+        u64-list(value: list<u64>) -> list<u64>"#]]
+    .assert_eq(&module.signatures().join("\n"));
 }
 
 #[tokio::test]
@@ -116,11 +134,31 @@ async fn arguments_that_do_not_fit() {
         "results-list([err])",
         "string-list()",
         "string-list([], [])",
-        "string-list([\"\u{202e}\"], 1)",
+        "bool-list([\"\u{202e}\"])",
     ] {
-        text += &format!("{call}: {}\n", module.call(call).await.unwrap_err());
+        text += &format!("{}: {}\n", tapline_host_core::escape(call), module.call(call).await.unwrap_err());
     }
-    expect![[r#""#]].assert_eq(&text);
+    expect![[r#"
+        bool-list(1): the arguments do not fit `bool-list(value: list<bool>) -> list<bool>`: argument 1: `1` is no list<bool>
+        bool-list([1]): the arguments do not fit `bool-list(value: list<bool>) -> list<bool>`: argument 1: `1` is no bool
+        s8-list([128]): the arguments do not fit `s8-list(value: list<s8>) -> list<s8>`: argument 1: `128` is no s8
+        s8-list([-129, 0]): the arguments do not fit `s8-list(value: list<s8>) -> list<s8>`: argument 1: `-129` is no s8
+        u16-list([1.5]): the arguments do not fit `u16-list(value: list<u16>) -> list<u16>`: argument 1: `1.5` is no u16
+        char-list(["a"]): the arguments do not fit `char-list(value: list<char>) -> list<char>`: argument 1: `"a"` is no char
+        tuple-list([(1)]): the arguments do not fit `tuple-list(value: list<tuple<u8, string>>) -> list<tuple<u8, string>>`: argument 1: `(1)` is no tuple<u8, string>
+        point-list([{y: 1}]): the arguments do not fit `point-list(value: list<record { x: s32, y: option<u8> }>) -> list<record { x: s32, y: option<u8> }>`: argument 1: the field `x` is missing
+        point-list([{x: 1, z: 1}]): the arguments do not fit `point-list(value: list<record { x: s32, y: option<u8> }>) -> list<record { x: s32, y: option<u8> }>`: argument 1: there is no field `z` in record { x: s32, y: option<u8> }
+        point-list([{x: 1, x: 1}]): this is no call such as `fibonacci(10)`: duplicate field, at byte 19
+        shape-list([square]): the arguments do not fit `shape-list(value: list<variant { dot, circle(f32), none }>) -> list<variant { dot, circle(f32), none }>`: argument 1: `square` is no variant { dot, circle(f32), none }
+        shape-list([circle]): the arguments do not fit `shape-list(value: list<variant { dot, circle(f32), none }>) -> list<variant { dot, circle(f32), none }>`: argument 1: `circle` is no variant { dot, circle(f32), none }
+        shape-list([dot(1)]): the arguments do not fit `shape-list(value: list<variant { dot, circle(f32), none }>) -> list<variant { dot, circle(f32), none }>`: argument 1: `dot(1)` is no variant { dot, circle(f32), none }
+        colour-list([blue]): the arguments do not fit `colour-list(value: list<enum { red, green }>) -> list<enum { red, green }>`: argument 1: `blue` is no enum { red, green }
+        rights-list([{execute}]): the arguments do not fit `rights-list(value: list<flags { read, write }>) -> list<flags { read, write }>`: argument 1: there is no flag `execute` in flags { read, write }
+        options-list([1]): the arguments do not fit `options-list(value: list<option<option<u8>>>) -> list<option<option<u8>>>`: argument 1: `1` is no option<option<u8>>
+        results-list([err]): the arguments do not fit `results-list(value: list<result<u8, string>>) -> list<result<u8, string>>`: argument 1: `err` is no result<u8, string>
+        string-list(): the arguments do not fit `string-list(value: list<string>) -> list<string>`: 0 arguments are given, and it takes 1
+        string-list([], []): the arguments do not fit `string-list(value: list<string>) -> list<string>`: 2 arguments are given, and it takes 1
+    "#]].assert_eq(&text);
 }
 
 /// Two interfaces with a function of one name, and one that takes a resource.
@@ -151,5 +189,12 @@ async fn functions_of_interfaces() {
     for call in ["number()", "numbr()", "take(1)"] {
         text += &shown(&module.call(call).await.unwrap_err());
     }
-    expect![[r#""#]].assert_eq(&text);
+    expect![[r#"
+        `interfaces` has several functions `number`
+          hint: name one in full: `acme:a/numbers@1.0.0#number`, `acme:b/numbers#number`
+        `interfaces` has no function `numbr`
+          hint: the nearest are `acme:a/numbers@1.0.0#number() -> u32`, `acme:b/numbers#number() -> u32`, `acme:a/numbers@1.0.0#only() -> u32`
+        `take` of `interfaces` cannot be called: it takes or returns a resource
+          hint: 
+    "#]].assert_eq(&text);
 }
