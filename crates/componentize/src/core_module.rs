@@ -175,8 +175,8 @@ impl<'a> CoreModule<'a> {
         };
         let mut module = self.renamed()?;
         let mut resolve = Resolve::default();
-        let package = resolve.push_source("module.wit", &self.world()).map_err(|error| encode(error.into()))?;
-        let world = resolve.select_world(&[package], Some("module")).map_err(|error| encode(error.into()))?;
+        let package = resolve.push_source("module.wit", &self.world()).map_err(encode)?;
+        let world = resolve.select_world(&[package], Some("module")).map_err(encode)?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(encode)?;
         ComponentEncoder::default()
             .validate(true)
