@@ -147,6 +147,23 @@ async fn variables_that_are_given_and_no_others() {
     assert!(error.contains("`A=B` is no name of a variable"), "{error}");
 }
 
+/// The standard adapter asks for directories before it writes a line: there are none, and that is no reason to refuse it.
+#[tokio::test]
+async fn output_beside_variables() {
+    let both = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+        (memory (export "memory") 1) (data (i32.const 0) "\08\00\00\00\05\00\00\00hello")
+        (func (export "hello") (result i32)
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))
+            (drop (call $sizes (i32.const 36) (i32.const 40)))
+            (i32.add (i32.load (i32.const 32)) (i32.load (i32.const 36)))))"#;
+    let runtime = with(Sandbox::default().environment([("A".to_owned(), "1".to_owned())]));
+    let module = load(&runtime, "both", both).await;
+    assert_eq!(module.call("hello()").await.unwrap().text(), "6");
+    assert!(runtime.host().plugins().is_empty(), "it is no plugin");
+}
+
 #[tokio::test]
 async fn a_component_gets_what_is_granted() {
     let random = r#"(component
