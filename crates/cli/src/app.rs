@@ -97,7 +97,7 @@ pub(crate) fn progress_bar(length: usize) -> ProgressBar {
     bar
 }
 
-fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
+pub(crate) fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
         name: "--log",
         value: filter.to_owned(),

@@ -1,9 +1,13 @@
 //! The command line.
 
+pub(crate) mod module;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::module::ModuleArguments;
 
 /// The command that makes this program a worker of its own host.
 pub(crate) const WORKER: &str = "compile-worker";
@@ -83,6 +87,34 @@ pub(crate) enum Command {
         /// The component
         #[arg(value_name = "FILE.wasm")]
         file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Call an exported function of a component or a core module: tapline run FILE.wasm 'fibonacci(10)'
+    ///
+    /// Prints the result on stdout; time, fuel and memory on stderr. Arguments and results are in WAVE: 1, -2.5, true, 'c',
+    /// "text", [1, 2], (1, "two"), {name: "value"}, some(1), none, ok(1), err("no"). Without a call it lists the functions.
+    Run {
+        #[command(flatten)]
+        module: ModuleArguments,
+        /// The call; the functions are listed if there is none
+        call: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what comes before a call, stage by stage, and compare it with the targets
+    ///
+    /// Each iteration loads the compiled code anew and calls on a fresh instance, then calls again without loading.
+    Bench {
+        #[command(flatten)]
+        module: ModuleArguments,
+        /// The call
+        call: String,
+        /// How often, at least 100
+        #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+        iterations: u32,
         /// As JSON
         #[arg(long)]
         json: bool,

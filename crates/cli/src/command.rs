@@ -6,6 +6,7 @@ mod import;
 mod inspect;
 mod plugins;
 mod render;
+pub(crate) mod run;
 mod serve;
 
 use std::process::ExitCode;
@@ -22,13 +23,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let need = match &arguments.command {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
+        Command::Run { .. } | Command::Bench { .. } => return blocking(run::run(&arguments)),
         Command::Worker => return Ok(tapline_host_core::compile_worker()),
         Command::Serve { .. } | Command::Import { .. } => Need::Made,
         Command::Render { .. } => Need::There,
         Command::Plugins | Command::Explain { .. } => Need::Nothing,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let code = runtime.block_on(async {
+    blocking(async {
         let app = App::start(&arguments.global, need).await?;
         match &arguments.command {
             Command::Serve { watch } => serve::run(&app, watch.then_some(&arguments.global)).await,
@@ -36,10 +37,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Render { id } => render::run(&app, id).await,
             Command::Plugins => plugins::run(&app),
             Command::Explain { tap } => explain::run(&app, tap),
-            // These need no host, and have run.
-            Command::Inspect { .. } | Command::Config { .. } | Command::Worker => Ok(ExitCode::SUCCESS),
+            // These need no such host, and have run.
+            Command::Inspect { .. }
+            | Command::Config { .. }
+            | Command::Run { .. }
+            | Command::Bench { .. }
+            | Command::Worker => Ok(ExitCode::SUCCESS),
         }
-    });
+    })
+}
+
+/// Runs a command to its end.
+fn blocking(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let code = runtime.block_on(command);
     // What was cut off must not keep the program alive.
     runtime.shutdown_background();
     code

@@ -1,4 +1,4 @@
-//! The tapline program: serve, import, render, inspect and explain.
+//! The tapline program: serve, import, render, inspect, explain, and run any function.
 //!
 //! A thin shell over the crates: it reads the configuration, puts host, store and server together, and prints. Whatever
 //! it can do, a program of one's own can do with `tapline-host-core`, `tapline-store` and `tapline-server`.

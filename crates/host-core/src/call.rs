@@ -7,7 +7,7 @@ use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::{
     Store, Trap, UpdateDeadline, WasmBacktrace,
-    component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower},
+    component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, Val},
 };
 
 use crate::{
@@ -210,6 +210,34 @@ impl Call {
             }
             Err(error) => Err(self.fault(&error, Stage::Call)),
         }
+    }
+
+    /// [`Call::invoke`] for a function whose types are known only at run time.
+    pub(crate) async fn invoke_dynamic(&mut self, params: &[Val]) -> Result<Vec<Val>, CallError> {
+        let intact = std::mem::replace(&mut self.intact, false);
+        let function = self.handler().function;
+        let func = self.instance.and_then(|instance| instance.get_func(&mut self.store, function));
+        let result = match func {
+            Some(func) => {
+                // Whatever stands there is replaced.
+                let mut results = vec![Val::Bool(false); func.ty(&self.store).results().len()];
+                func.call_async(&mut self.store, params, &mut results).await.map(|()| results)
+            }
+            None => Err(wasmtime::Error::msg("the function was there when the component was loaded")),
+        };
+        match result {
+            Ok(answer) => {
+                self.intact = intact;
+                Ok(answer)
+            }
+            Err(error) => Err(self.fault(&error, Stage::Call)),
+        }
+    }
+
+    /// The fuel that the call has used so far, where it is metered, and the most memory that the instance has had, in bytes.
+    pub(crate) fn used(&self) -> (Option<u64>, u64) {
+        let fuel = self.fuel.map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default()));
+        (fuel, self.store.data().limiter.peak_bytes())
     }
 
     fn function<P, R>(&mut self) -> wasmtime::Result<wasmtime::component::TypedFunc<P, R>>

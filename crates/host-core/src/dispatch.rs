@@ -198,7 +198,7 @@ impl<T: Tap<Answer = Option<A>>, A: Send + 'static> Fold<T> for First {
 }
 
 /// Runs one handler, on a fresh instance unless its plugin is reused, under one deadline, and records what became of it.
-async fn run<T: Tap>(
+pub(crate) async fn run<T: Tap>(
     handler: &Arc<Handler>,
     input: &T::Input,
     narrower: Option<Limits>,

@@ -62,6 +62,14 @@ pub enum LoadError {
         /// What it does export.
         exports: Vec<String>,
     },
+    /// The component is loaded for its functions, and exports none.
+    #[error("plugin `{plugin}` exports no function; it exports {}", list(exports))]
+    NoFunction {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// What it does export.
+        exports: Vec<String>,
+    },
     /// The component wants an interface that this host does not have.
     #[error("plugin `{plugin}`: disallowed import: {interface} is not offered by this host")]
     UnknownImport {
@@ -285,6 +293,7 @@ impl LoadError {
     pub fn party(&self) -> Party {
         match self {
             Self::NoTap { .. }
+            | Self::NoFunction { .. }
             | Self::TapTwice { .. }
             | Self::Metadata { .. }
             | Self::Signature { .. }

@@ -22,6 +22,7 @@ use crate::{
     dispatch::{Fold, Handlers},
     engine::EngineFacts,
     error::{CallError, HostError, LoadError},
+    exported::{self, Functions},
     load,
     plugin::{Plugin, PluginSpec},
     runtime::Runtime,
@@ -217,6 +218,16 @@ impl Host {
         }
         self.install(plugins)?;
         Ok(true)
+    }
+
+    /// Loads a component for its exported functions, whatever they are: it becomes no part of any tap, and
+    /// [`Host::plugins`] does not list it. What it may import and use is decided as for a plugin.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; among them that it exports no function.
+    pub async fn load_functions(&self, spec: PluginSpec) -> Result<Functions, LoadError> {
+        exported::load(self, spec).await.map_err(LoadError::made_readable)
     }
 
     /// Makes these what dispatches see from now on, in one step. Calls that run on what was before end as they would have.

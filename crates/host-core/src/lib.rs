@@ -7,6 +7,7 @@
 //! - [`Host`] is set up once, loads plugins and dispatches taps.
 //! - [`Tap`] describes an extension point: its WIT interfaces, its types, and how answers fold.
 //! - [`Capability`] is a group of host functions that an operator grants by name.
+//! - [`Functions`] are the exports of a component that is no plugin: called by name, with dynamic arguments.
 //!
 //! Errors say who is at fault: [`LoadError`] when a plugin is refused, [`CallError`] when one handler does not answer,
 //! [`HostError`] when a host cannot be set up.
@@ -54,6 +55,7 @@ mod diagnostics;
 mod dispatch;
 mod engine;
 mod error;
+mod exported;
 mod functions;
 mod host;
 mod load;
@@ -88,6 +90,7 @@ pub use diagnostics::GuestOutput;
 pub use dispatch::{Alter, Change, Collect, Contributions, Decision, First, Fold, Handlers, Notify, Vote};
 pub use engine::{EPOCH_TICK, EngineFacts, engine_config};
 pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, Party};
+pub use exported::{Answered, Function, Functions, LoadTimes, MAX_FUNCTIONS};
 pub use functions::{FunctionPattern, PatternError};
 pub use host::{Host, HostBuilder, PoolMetrics};
 pub use manifest::{Manifest, TAPS_SECTION, TapPlacement, TapRecord};

@@ -17,7 +17,7 @@ use crate::{
     call::{Call, Handler},
     capability::{Capability, Granted},
     compile::{Compilation, compile, read_component},
-    engine::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT},
+    engine::TABLES_PER_COMPONENT,
     error::{Fault, LoadError},
     functions,
     host::{Inner, Resolved},
@@ -53,23 +53,60 @@ impl Loaded {
     }
 }
 
+/// A component that has been checked and compiled, and of which nothing has run.
+pub(crate) struct Prepared<K> {
+    pub(crate) plugin: Arc<Plugin>,
+    /// What was looked for among its exports.
+    kinds: K,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) artifact: tapline_cache::Loaded,
+    pub(crate) pre: InstancePre<CallState>,
+    pub(crate) breaker: BreakerSettings,
+    stages: Stages,
+}
+
 /// Reads, checks and compiles one plugin, and tries it.
 pub(crate) async fn load(host: &Inner, mut spec: PluginSpec) -> Result<Loaded, LoadError> {
+    let find = |name: &PluginName, manifest: &Manifest| find_taps(&host.taps, name, manifest);
+    let Prepared { plugin, kinds, runtime, artifact, pre, breaker, mut stages } = prepare(host, &spec, find).await?;
+    let mut handlers = BTreeMap::new();
+    for (tap, kind, interface) in kinds {
+        let handler = handler(host, &plugin, &runtime, &artifact.component, &pre, (tap, kind, interface), breaker)?;
+        let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
+        let placement = record.map(|record| Placement::from(&record.placement)).unwrap_or_default();
+        probe(&handler, kind, interface).await?;
+        if handlers.is_empty() {
+            warm(&handler, host.config.initial_pool_size).await?;
+        }
+        handlers.insert(kind.name, (handler, placement));
+    }
+    stages.end("instantiate");
+    stages.judge(&plugin.name, host.config.cold_start_target);
+    let order = std::mem::take(&mut spec.order);
+    Ok(Loaded { plugin, order, settings: Arc::new(spec.without_source()), enabled: true, handlers })
+}
+
+/// Reads, checks, compiles and links one component. `find` looks at what it exports, before anything is compiled.
+pub(crate) async fn prepare<K>(
+    host: &Inner,
+    spec: &PluginSpec,
+    find: impl FnOnce(&PluginName, &Manifest) -> Result<K, LoadError>,
+) -> Result<Prepared<K>, LoadError> {
     let name = spec.name.clone();
     let mut stages = Stages::begin();
     let bytes = read(&name, &spec.source, host.config.compilation.max_component_bytes).await?;
     stages.end("read");
     let manifest = Manifest::read(&name, &bytes)?;
-    let granted = check_grants(&host.capabilities, &spec)?;
-    functions::check(&spec, &manifest)?;
-    check_imports(&host.capabilities, &spec, &manifest)?;
+    let granted = check_grants(&host.capabilities, spec)?;
+    functions::check(spec, &manifest)?;
+    check_imports(&host.capabilities, spec, &manifest)?;
     let limits = spec.effective_limits(&host.config)?;
     let breaker = spec.effective_breaker(&host.config)?;
-    let lane = Lane::new(&host.config, &spec)?;
-    reuse::check(&host.config, &host.capabilities, &spec)?;
-    stock::check(&host.config, &spec)?;
+    let lane = Lane::new(&host.config, spec)?;
+    reuse::check(&host.config, &host.capabilities, spec)?;
+    stock::check(&host.config, spec)?;
     check_size(&name, &manifest, &limits, &host.config.compilation)?;
-    let kinds = find_taps(&host.taps, &name, &manifest)?;
+    let kinds = find(&name, &manifest)?;
 
     let runtime = Arc::clone(host.runtime(limits.enable_fuel_metering()).map_err(|error| LoadError::Engine {
         plugin: name.clone(),
@@ -103,21 +140,7 @@ pub(crate) async fn load(host: &Inner, mut spec: PluginSpec) -> Result<Loaded, L
     });
     let pre = pre_instantiate(&runtime, &name, &artifact.component)?;
     stages.end("link");
-    let mut handlers = BTreeMap::new();
-    for (tap, kind, interface) in kinds {
-        let handler = handler(host, &plugin, &runtime, &artifact.component, &pre, (tap, kind, interface), breaker)?;
-        let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
-        let placement = record.map(|record| Placement::from(&record.placement)).unwrap_or_default();
-        probe(&handler, kind, interface).await?;
-        if handlers.is_empty() {
-            warm(&handler, host.config.initial_pool_size).await?;
-        }
-        handlers.insert(kind.name, (handler, placement));
-    }
-    stages.end("instantiate");
-    stages.judge(&name, host.config.cold_start_target);
-    let order = std::mem::take(&mut spec.order);
-    Ok(Loaded { plugin, order, settings: Arc::new(spec.without_source()), enabled: true, handlers })
+    Ok(Prepared { plugin, kinds, runtime, artifact, pre, breaker, stages })
 }
 
 /// The bytes of a component that is not too large to be looked at.
@@ -236,7 +259,7 @@ fn check_size(
         ("bytes in one function", manifest.largest_function, compilation.max_function_bytes),
         ("instances", manifest.instances, u64::from(limits.max_instances())),
         ("nested components", manifest.components, MAX_NESTED_COMPONENTS),
-        ("memories", manifest.memories, u64::from(limits.max_memories().min(MEMORIES_PER_COMPONENT))),
+        ("memories", manifest.memories, u64::from(limits.max_memories())),
         ("tables", manifest.tables, u64::from(TABLES_PER_COMPONENT)),
         ("bytes of memory", manifest.memory_pages.saturating_mul(PAGE), limits.max_memory_bytes()),
         ("table elements", manifest.table_elements, u64::from(limits.max_table_elements())),

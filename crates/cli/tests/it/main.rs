@@ -10,6 +10,7 @@
 mod config;
 mod errors;
 mod plugins;
+mod run;
 mod site;
 mod watch;
 
