@@ -1,5 +1,6 @@
 //! The commands, each in a module of its own.
 
+mod cache;
 mod config;
 mod explain;
 mod import;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    app::{App, Need},
+    app::{App, Code, Need},
     arguments::{Arguments, Command},
 };
 
@@ -22,6 +23,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let need = match &arguments.command {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
+        Command::Cache { action } => return cache::run(&arguments.global, action),
         Command::Worker => return Ok(tapline_host_core::compile_worker()),
         Command::Serve | Command::Import { .. } => Need::Made,
         Command::Render { .. } => Need::There,
@@ -29,7 +31,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let code = runtime.block_on(async {
-        let app = App::start(&arguments.global, need).await?;
+        let code = if matches!(arguments.command, Command::Serve) { Code::Later } else { Code::Now };
+        let app = App::start(&arguments.global, need, code).await?;
         match &arguments.command {
             Command::Serve => serve::run(&app).await,
             Command::Import { paths, report } => import::run(&app, paths, report.as_deref()).await,
@@ -37,7 +40,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Plugins => plugins::run(&app),
             Command::Explain { tap } => explain::run(&app, tap),
             // These need no host, and have run.
-            Command::Inspect { .. } | Command::Config { .. } | Command::Worker => Ok(ExitCode::SUCCESS),
+            Command::Inspect { .. } | Command::Config { .. } | Command::Cache { .. } | Command::Worker => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     });
     // What was cut off must not keep the program alive.
