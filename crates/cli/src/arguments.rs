@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::module::ModuleArguments;
 
 /// The command that makes this program a worker of its own host.
-pub(crate) const WORKER: &str = "compile-worker";
+pub const WORKER: &str = "compile-worker";
 
 /// Runs WebAssembly plugins over content.
 #[derive(Debug, Parser)]
@@ -127,6 +127,11 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look after the directory with compiled plugins; a host may use it meanwhile
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// Compile one plugin for the host that started this process
     #[command(name = WORKER, hide = true)]
     Worker,
@@ -135,4 +140,28 @@ pub(crate) enum Command {
         /// The tap, for example item_view
         tap: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// List the compiled plugins, those that were used last first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how much there is, and how much of it is for this configuration
+    Stats {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every compiled plugin as it is checked before it is loaded; ends with 1 when one is damaged
+    ///
+    /// A host compiles a plugin anew whose file is damaged, so that nothing has to be done about it.
+    Verify,
+    /// Remove what no host with this configuration would load: other versions and settings, damaged files, leftovers
+    Prune,
+    /// Remove all compiled plugins; the next start compiles anew
+    Clear,
 }

@@ -1,5 +1,6 @@
 //! The commands, each in a module of its own.
 
+mod cache;
 mod config;
 mod explain;
 mod import;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    app::{App, Need},
+    app::{App, Code, Need},
     arguments::{Arguments, Command},
 };
 
@@ -24,13 +25,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
         Command::Run { .. } | Command::Bench { .. } => return blocking(run::run(&arguments)),
+        Command::Cache { action } => return cache::run(&arguments.global, action),
         Command::Worker => return Ok(tapline_host_core::compile_worker()),
         Command::Serve { .. } | Command::Import { .. } => Need::Made,
         Command::Render { .. } => Need::There,
         Command::Plugins | Command::Explain { .. } => Need::Nothing,
     };
     blocking(async {
-        let app = App::start(&arguments.global, need).await?;
+        let code = if matches!(arguments.command, Command::Serve { .. }) { Code::Later } else { Code::Now };
+        let app = App::start(&arguments.global, need, code).await?;
         match &arguments.command {
             Command::Serve { watch } => serve::run(&app, watch.then_some(&arguments.global)).await,
             Command::Import { paths, report } => import::run(&app, paths, report.as_deref()).await,
@@ -40,6 +43,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             // These need no such host, and have run.
             Command::Inspect { .. }
             | Command::Config { .. }
+            | Command::Cache { .. }
             | Command::Run { .. }
             | Command::Bench { .. }
             | Command::Worker => Ok(ExitCode::SUCCESS),

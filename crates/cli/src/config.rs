@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) listen: String,
     pub(crate) title: String,
     pub(crate) cron: Option<Duration>,
+    /// After this time without a call a plugin gives up its instances and its code.
+    pub(crate) idle_after: Option<Duration>,
     pub(crate) database: String,
     pub(crate) host: HostConfig,
     pub(crate) plugins: Vec<PluginSpec>,
@@ -120,6 +122,7 @@ impl Config {
             .variable(environment.log_format)
             .flag("--log-format", global.log_format)
             .decide();
+        let idle = it.setting("host.plugin_idle_seconds", 0).file(file.host.plugin_idle_seconds).decide();
         let host = decide_host(&mut it, profile, file.host, file.cache, &environment)?;
         let reports: Vec<PluginReport> =
             file.plugins.into_iter().map(|(name, plugin)| PluginReport::new(&it, name, plugin, &values)).collect();
@@ -131,6 +134,7 @@ impl Config {
             listen,
             title,
             cron: Some(Duration::from_secs(cron)).filter(|every| !every.is_zero()),
+            idle_after: Some(Duration::from_secs(idle)).filter(|after| !after.is_zero()),
             database,
             host,
             plugins: plugins.collect(),
@@ -204,7 +208,7 @@ fn decide_host(
     let breaker = decide_breaker(it, &file.breaker);
     let limits = decide_limits(it, base.limits, file.limits, environment)?;
     let compilation = decide_compilation(it, &file.compilation)?;
-    let (cache_size, cache_directory) = decide_cache(it, base.cache_size, cache, environment)?;
+    let (cache_size, cache_max_bytes, cache_directory) = decide_cache(it, base.cache_size, cache, environment)?;
     Ok(HostConfig {
         pool_size,
         initial_pool_size,
@@ -216,6 +220,7 @@ fn decide_host(
         max_answer_bytes,
         max_handles,
         cache_size,
+        cache_max_bytes,
         cache_directory,
         enable_metrics,
         enable_reuse,
@@ -324,11 +329,15 @@ fn decide_cache(
     profile: usize,
     file: file::CacheSection,
     environment: &Environment,
-) -> Result<(usize, Option<PathBuf>), ConfigError> {
+) -> Result<(usize, u64, Option<PathBuf>), ConfigError> {
     let size = it
         .setting("cache.size", HostConfig::default().cache_size)
         .profile(profile)
         .file(file.size.map(NonZeroUsize::get))
+        .decide();
+    let max_bytes = it
+        .setting("cache.max_bytes", HostConfig::default().cache_max_bytes)
+        .file(file.max_bytes.map(NonZeroU64::get))
         .decide();
     let directory = it
         .setting("cache.directory", None)
@@ -346,8 +355,8 @@ fn decide_cache(
             "cache.directory",
             "set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY",
         )),
-        (true, directory) => Ok((size, directory)),
-        (false, _) => Ok((size, None)),
+        (true, directory) => Ok((size, max_bytes, directory)),
+        (false, _) => Ok((size, max_bytes, None)),
     }
 }
 
@@ -506,13 +515,14 @@ mod tests {
     fn keys_without_a_variable() {
         let file = "[host]\nmax_waiting = 1\nmax_wait_ms = 2\nmax_answer_bytes = 3\nmax_handles = 4\n\
                     optimisation = \"speed-and-size\"\nparallel_compilation = false\npagemap_scan = \"off\"\n\
-                    enable_bulk_memory = true\nenable_tracing = true\n[cache]\nsize = 5\n\
+                    enable_bulk_memory = true\nenable_tracing = true\nplugin_idle_seconds = 12\n[cache]\nsize = 5\nmax_bytes = 11\n\
                     [log]\nformat = \"json\"\n[host.compilation]\nmax_component_bytes = 6\nmax_function_bytes = 7\n\
                     max_concurrent = 8\ntimeout_ms = 9\nmax_memory_bytes = 10\n";
         let config = read(file, &[], Global::default()).unwrap();
         let host = &config.host;
         assert_eq!((host.max_waiting, host.max_wait), (1, Duration::from_millis(2)));
         assert_eq!((host.max_answer_bytes, host.max_handles, host.cache_size), (3, 4, 5));
+        assert_eq!((host.cache_max_bytes, config.idle_after), (11, Some(Duration::from_secs(12))));
         assert_eq!(host.optimisation, tapline_host_core::Optimisation::SpeedAndSize);
         assert_eq!(host.pagemap_scan, tapline_host_core::PagemapScan::Off);
         assert!(!host.parallel_compilation);

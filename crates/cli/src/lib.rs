@@ -20,6 +20,8 @@ use std::{error::Error, process::ExitCode};
 use clap::Parser;
 use tapline_host_core::{HostConfig, PluginSpec};
 
+pub use self::arguments::WORKER as COMPILE_WORKER;
+
 /// Runs the program on the arguments of the process, and says with which status it is to end.
 #[must_use]
 pub fn run() -> ExitCode {

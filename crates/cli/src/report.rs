@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use tapline_host_core::{CallError, LoadError};
+use tapline_host_core::{CallError, LoadError, cache::CacheError};
 use tapline_store::StoreError;
 
 use crate::{command::run, config::ConfigError};
@@ -77,6 +77,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .and_then(ConfigError::hint)
             .or_else(|| cause.downcast_ref::<tapline_function::Error>().and_then(run::hint))
             .or_else(|| cause.downcast_ref::<LoadError>().and_then(LoadError::hint))
+            .or_else(|| cause.downcast_ref::<CacheError>()?.hint().map(str::to_owned))
             .or_else(|| cause.downcast_ref::<CallError>()?.fault.hint().map(str::to_owned))
             .or_else(|| cause.downcast_ref::<StoreError>().and_then(StoreError::hint))
     })

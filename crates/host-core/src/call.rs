@@ -7,11 +7,12 @@ use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::{
     Store, Trap, UpdateDeadline, WasmBacktrace,
-    component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, Val},
+    component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, Val},
 };
 
 use crate::{
     breaker::HandlerBreaker,
+    code::Code,
     diagnostics::MAX_MESSAGE,
     error::{CallError, Fault, HostFault},
     plugin::Plugin,
@@ -26,8 +27,8 @@ pub(crate) struct Handler {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) tap: TapName,
     pub(crate) runtime: Arc<Runtime>,
-    pub(crate) pre: InstancePre<CallState>,
-    pub(crate) function: ComponentExportIndex,
+    /// Which of the plugin's functions: an index into the functions of its code.
+    pub(crate) index: usize,
     pub(crate) interface: usize,
     pub(crate) fields: Option<Vec<String>>,
     pub(crate) metrics: tapline_metrics::TapMetrics,
@@ -44,6 +45,7 @@ impl Handler {
 /// instances be [reused](crate::Reuse). [`Tap::call`](crate::Tap::call) gets it.
 pub struct Call {
     store: Store<CallState>,
+    code: Arc<Code>,
     instance: Option<Instance>,
     /// Calls that the instance has served, this one included. 0: it was made ahead.
     uses: u32,
@@ -55,7 +57,7 @@ pub struct Call {
 
 impl Call {
     /// The one place where a store is made: every limit is set here, and nothing else makes one.
-    pub(crate) fn new(handler: &Arc<Handler>, deadline: Instant, limits: Limits) -> Self {
+    pub(crate) fn new(handler: &Arc<Handler>, code: Arc<Code>, deadline: Instant, limits: Limits) -> Self {
         let runtime = &handler.runtime;
         let mut store = Store::new(&runtime.engine, CallState::new(Arc::clone(handler), deadline, limits));
         store.limiter(|state| &mut state.limiter);
@@ -65,7 +67,7 @@ impl Call {
         // For each crossing, not for all of them together.
         store.set_hostcall_fuel(runtime.max_answer_bytes);
         store.set_max_component_handles(runtime.max_handles);
-        let mut call = Self { store, instance: None, uses: 1, intact: true, fuel: None };
+        let mut call = Self { store, code, instance: None, uses: 1, intact: true, fuel: None };
         // Before instantiation: a start function may loop as well.
         call.refill();
         call
@@ -154,8 +156,8 @@ impl Call {
         &self.store.data().handler
     }
 
-    pub(crate) async fn instantiate(&mut self, handler: &Handler) -> Result<(), CallError> {
-        match handler.pre.instantiate_async(&mut self.store).await {
+    pub(crate) async fn instantiate(&mut self) -> Result<(), CallError> {
+        match self.code.pre.instantiate_async(&mut self.store).await {
             Ok(instance) => {
                 self.instance = Some(instance);
                 Ok(())
@@ -215,8 +217,8 @@ impl Call {
     /// [`Call::invoke`] for a function whose types are known only at run time.
     pub(crate) async fn invoke_dynamic(&mut self, params: &[Val]) -> Result<Vec<Val>, CallError> {
         let intact = std::mem::replace(&mut self.intact, false);
-        let function = self.handler().function;
-        let func = self.instance.and_then(|instance| instance.get_func(&mut self.store, function));
+        let function = self.function_index(self.handler().index).ok();
+        let func = self.instance.zip(function).and_then(|(instance, it)| instance.get_func(&mut self.store, it));
         let result = match func {
             Some(func) => {
                 // Whatever stands there is replaced.
@@ -246,17 +248,23 @@ impl Call {
         R: ComponentNamedList + Lift,
     {
         let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
-        let function = self.handler().function;
+        let function = self.function_index(self.handler().index)?;
         instance.get_typed_func::<P, R>(&mut self.store, &function)
     }
 
-    /// Checks the signature of the handler's function; see [`Tap::check`](crate::Tap::check).
+    fn function_index(&self, index: usize) -> wasmtime::Result<ComponentExportIndex> {
+        self.code.functions.get(index).copied().ok_or_else(|| wasmtime::Error::msg("the code has no such function"))
+    }
+
+    /// Checks the signature of one of the plugin's functions; see [`Tap::check`](crate::Tap::check).
     pub(crate) fn check(
         &mut self,
+        index: usize,
+        interface: usize,
         check: fn(usize, &mut crate::tap::Signature<'_>) -> wasmtime::Result<()>,
     ) -> wasmtime::Result<()> {
         let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
-        let (function, interface) = (self.handler().function, self.interface());
+        let function = self.function_index(index)?;
         let func = instance
             .get_func(&mut self.store, function)
             .ok_or_else(|| wasmtime::Error::msg("the interface has no function of that name"))?;

@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     call::{Call, Handler},
+    code::bring,
     error::{CallError, Fault},
     nesting::{Enclosing, MAX_NESTED_CALLS},
     tap::{Tap, on_failure},
@@ -213,6 +214,18 @@ pub(crate) async fn run<T: Tap>(
         Ok(pass) => record.pass = Some(pass),
         Err(open) => return Err(record.failed(handler.error(open))),
     }
+    let code = match handler.plugin.code.get() {
+        Some(code) => code,
+        // Rare, and large: it would make the future of every call larger.
+        None => match Box::pin(bring(handler)).await {
+            Ok(code) => {
+                // The deadline is for the call; bringing code has its own.
+                record.started = Instant::now();
+                code
+            }
+            Err(reason) => return Err(record.failed(handler.error(Fault::NotLoaded { reason }))),
+        },
+    };
     let slots = &handler.runtime.slots;
     let mut slot = match slots.try_take(&handler.plugin) {
         Some(slot) => slot,
@@ -236,7 +249,7 @@ pub(crate) async fn run<T: Tap>(
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
     // The limiter of an instance that was there already has its plugin's limits.
     let (mut call, is_fresh) = match slot.used().filter(|_| narrower.is_none()) {
-        None => (Call::new(handler, ends, limits), true),
+        None => (Call::new(handler, code, ends, limits), true),
         Some(mut call) => {
             call.begin_use(handler, ends);
             (call, false)
@@ -248,7 +261,7 @@ pub(crate) async fn run<T: Tap>(
         // Kilobytes: pinned where it is made, and never moved.
         let mut calling = pin!(async {
             if is_fresh {
-                call.instantiate(handler).await?;
+                call.instantiate().await?;
                 *instantiated = Some(Instant::now());
             }
             T::call(&mut call, input).await

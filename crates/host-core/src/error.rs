@@ -1,6 +1,6 @@
 //! What goes wrong, and whose fault it is.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::functions::FunctionPattern;
 use tapline_tap_dispatch::{OrderError, PluginName, TapName};
@@ -218,6 +218,12 @@ pub enum LoadError {
         /// How long this one waited.
         waited: Duration,
     },
+    /// The plugin's file is another one than when it was loaded, and what was compiled from that one is gone.
+    #[error("plugin `{plugin}`: its file has changed since it was loaded")]
+    Changed {
+        /// The plugin's name.
+        plugin: PluginName,
+    },
     /// The plugin uses instructions that are switched off for this host.
     #[error("plugin `{plugin}` uses {feature}, which is switched off")]
     FeatureOff {
@@ -359,6 +365,7 @@ impl LoadError {
                 "load it again later, or compile in workers, which end in time: `worker` under [host.compilation]"
                     .to_owned()
             }
+            Self::Changed { .. } => "load it again, and have its new file checked like that of any other".to_owned(),
             Self::FeatureOff { setting, .. } => {
                 format!("set `{setting}` to true under [host], or build the plugin without it")
             }
@@ -479,6 +486,11 @@ pub enum Fault {
     },
     /// The host is shutting down.
     ShuttingDown,
+    /// The plugin's code is not in memory, and could not be brought: it does not compile, for example, or does not start.
+    NotLoaded {
+        /// Why. Its party is who has to act.
+        reason: Arc<LoadError>,
+    },
     /// The engine failed in a way that none of the others describes.
     Engine {
         /// What it says.
@@ -493,6 +505,7 @@ impl Fault {
         match self {
             Self::HostFunction { .. } | Self::HostPanicked { .. } | Self::Engine { .. } => Party::Host,
             Self::Overloaded { .. } | Self::ShuttingDown => Party::Operator,
+            Self::NotLoaded { reason } => reason.party(),
             _ => Party::Guest,
         }
     }
@@ -508,6 +521,7 @@ impl Fault {
             Self::BreakerOpen { .. } => {
                 "see in the log why the plugin failed; one that is mended and loaded again is called at once"
             }
+            Self::NotLoaded { .. } => "see in the log why, or let `tapline plugins` load it and say what to do",
             Self::TooDeep { .. } => "see which plugin calls itself, or another that calls it, through a host function",
             _ => return None,
         })
@@ -535,6 +549,7 @@ impl Fault {
             Self::Overloaded { .. } => Outcome::Overloaded,
             Self::BreakerOpen { .. } => Outcome::BreakerOpen,
             Self::TooDeep { .. } => Outcome::TooDeep,
+            Self::NotLoaded { .. } => Outcome::NotLoaded,
             Self::ShuttingDown => Outcome::ShuttingDown,
         }
     }
@@ -572,6 +587,15 @@ impl fmt::Display for Fault {
             }
             Self::TooDeep { limit } => {
                 write!(f, "was not called: {limit} calls may be around a call, and there are more")
+            }
+            Self::NotLoaded { reason } => {
+                write!(f, "could not be loaded: {reason}")?;
+                let mut cause = reason.source();
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
             }
             Self::ShuttingDown => f.write_str("the host is shutting down"),
             Self::Engine { message } => write!(f, "the engine failed: {message}"),

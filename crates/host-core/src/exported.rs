@@ -5,21 +5,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tapline_cache::{ArtifactCache, CacheConfig, Source};
+use tapline_cache::{ArtifactCache, CacheConfig, Source, Wasm};
 use tapline_tap_dispatch::{OnFailure, TapName};
-use wasmtime::component::{
-    ComponentExportIndex, Val,
-    types::{ComponentFunc, ComponentItem},
+use wasmtime::{
+    Engine,
+    component::{
+        Component, ComponentExportIndex, Val,
+        types::{ComponentFunc, ComponentItem},
+    },
 };
 
 use crate::{
     breaker::HandlerBreaker,
     call::{Call, Handler},
+    code::{self, Code},
     dispatch::{self, Collect},
     error::{CallError, LoadError},
     host::Host,
-    load::{self, Prepared},
+    load::{self, Checked},
     plugin::{Plugin, PluginSpec},
+    read,
+    stages::Stages,
     tap::{Interface, Signature, Tap},
 };
 
@@ -134,7 +140,8 @@ impl Functions {
             max_entries: self.host.config().cache_size,
             ..CacheConfig::default()
         };
-        let found = ArtifactCache::new(engine, settings).find(bytes)?;
+        let cache = ArtifactCache::new(engine, settings);
+        let found = cache.find(cache.key_of(&Wasm::new(Arc::clone(bytes))))?;
         (found.source == Source::Disk).then(|| begun.elapsed())
     }
 }
@@ -144,9 +151,15 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
         crate::PluginSource::Bytes(bytes) => Some(Arc::clone(bytes)),
         crate::PluginSource::File(_) => None,
     };
-    let prepared = load::prepare(&host.inner, &spec, |_, _| Ok(())).await?;
-    let Prepared { plugin, artifact, .. } = &prepared;
-    let found = exported(&prepared);
+    let mut stages = Stages::begin();
+    let wasm = read::read(&spec.name, &spec.source, host.inner.config.compilation.max_component_bytes).await?;
+    stages.end("read");
+    let Checked { plugin, runtime, breaker, .. } = &load::check(&host.inner, &spec, wasm, |_| Ok(Vec::new()))?;
+    stages.end("check");
+    let (pre, artifact) = code::link(&host.inner, plugin, runtime, &mut stages).await?;
+    let mut found = exported(&artifact.component, &runtime.engine);
+    // Where a function is in this list is where it is in the code.
+    found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
     if found.is_empty() {
         return Err(LoadError::NoFunction { plugin: plugin.name.clone(), exports: plugin.manifest.exports.clone() });
     }
@@ -157,22 +170,22 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
     let tap = TapName::new(Invoke::NAME)
         .map_err(|error| LoadError::Engine { plugin: plugin.name.clone(), source: error.into() })?;
     let metrics = host.inner.metrics.tap(plugin.name.as_ref(), tap.as_ref());
-    let list = found.into_iter().map(|(name, ty, function)| {
+    let functions = found.iter().map(|(.., function)| *function).collect();
+    plugin.code.put(Arc::new(Code { pre, functions }));
+    let list = found.into_iter().enumerate().map(|(index, (name, ty, _))| {
         let handler = Handler {
             plugin: Arc::clone(plugin),
             tap: tap.clone(),
-            runtime: Arc::clone(&prepared.runtime),
-            pre: prepared.pre.clone(),
-            function,
+            runtime: Arc::clone(runtime),
+            index,
             interface: 0,
             fields: None,
             metrics: metrics.clone(),
-            breaker: HandlerBreaker::new(prepared.breaker),
+            breaker: HandlerBreaker::new(*breaker),
         };
         Function { name, ty, handler: Arc::new(handler) }
     });
-    let mut list: Vec<Function> = list.collect();
-    list.sort_by(|one, other| one.name.cmp(&other.name));
+    let list = list.collect();
     let took = Some(artifact.took);
     let times = match artifact.source {
         Source::Compiled => LoadTimes { compile: took, ..LoadTimes::default() },
@@ -182,9 +195,7 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
 }
 
 /// The functions of the component and of the instances that it exports. It reads types, and runs nothing.
-fn exported<K>(prepared: &Prepared<K>) -> Vec<(String, ComponentFunc, ComponentExportIndex)> {
-    let component = &prepared.artifact.component;
-    let engine = &prepared.runtime.engine;
+fn exported(component: &Component, engine: &Engine) -> Vec<(String, ComponentFunc, ComponentExportIndex)> {
     let mut found = Vec::new();
     for (name, export) in component.component_type().exports(engine) {
         match export.ty {

@@ -189,11 +189,34 @@ impl Host {
     ///
     /// See [`LoadError`]; each names the plugin, and most have a hint.
     pub async fn load(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
-        if self.registry().plugins.contains_key(&spec.name) {
-            return Err(LoadError::Duplicate { plugin: spec.name });
-        }
+        self.refuse_duplicate(&spec)?;
         // Compiling may take long; nobody who loads or unloads another plugin waits for it.
         let loaded = load::load(&self.inner, spec).await.map_err(LoadError::made_readable)?;
+        self.add(loaded).await
+    }
+
+    /// Loads one plugin without its code: reads and checks the file, and puts it into the order of its taps. Its code is
+    /// brought by [`Host::bring_all`] or by its first call, which waits for that, outside of its own deadline and for no
+    /// longer than a compilation may take. A plugin that does not compile, or does not start, then fails its calls with
+    /// [`Fault::NotLoaded`](crate::Fault::NotLoaded).
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::load`], but for what only the code shows.
+    pub async fn load_lazily(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
+        self.refuse_duplicate(&spec)?;
+        let loaded = load::load_lazily(&self.inner, spec).await.map_err(LoadError::made_readable)?;
+        self.add(loaded).await
+    }
+
+    fn refuse_duplicate(&self, spec: &PluginSpec) -> Result<(), LoadError> {
+        match self.registry().plugins.contains_key(&spec.name) {
+            true => Err(LoadError::Duplicate { plugin: spec.name.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    async fn add(&self, loaded: load::Loaded) -> Result<Arc<Plugin>, LoadError> {
         let _guard = self.inner.loading.lock().await;
         let plugin = Arc::clone(&loaded.plugin);
         let mut plugins = self.registry().plugins.clone();
@@ -255,6 +278,10 @@ impl Host {
             gone.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
         }
         Ok(())
+    }
+
+    pub(crate) fn slots_of_host(&self) -> &Slots {
+        &self.inner.plain.slots
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {

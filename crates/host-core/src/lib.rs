@@ -49,6 +49,7 @@
 mod breaker;
 mod call;
 mod capability;
+mod code;
 mod compile;
 mod config;
 mod diagnostics;
@@ -58,11 +59,13 @@ mod error;
 mod exported;
 mod functions;
 mod host;
+mod idle;
 mod load;
 mod manifest;
 mod needs;
 mod nesting;
 mod plugin;
+mod read;
 mod readable;
 mod reload;
 mod reuse;
@@ -80,7 +83,7 @@ pub use call::Call;
 pub use capability::{Capability, GrantValue, Granted};
 pub use compile::{
     Compilation, CompileWorker, DEFAULT_COMPILE_MEMORY_BYTES, DEFAULT_COMPILE_TIMEOUT, DEFAULT_MAX_COMPILATIONS,
-    DEFAULT_MAX_COMPONENT_BYTES, DEFAULT_MAX_FUNCTION_BYTES, compile_worker,
+    DEFAULT_MAX_COMPONENT_BYTES, DEFAULT_MAX_FUNCTION_BYTES, code_fingerprints, compile_worker,
 };
 pub use config::{
     DEFAULT_CACHE_SIZE, DEFAULT_INITIAL_POOL_SIZE, DEFAULT_MAX_ANSWER_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_WAIT,

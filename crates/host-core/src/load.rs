@@ -5,32 +5,28 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use tapline_cache::Source;
+use tapline_cache::Wasm;
 use tapline_limits::Limits;
-use tapline_metrics::CacheLevel;
 use tapline_tap_dispatch::{BreakerSettings, Contract, Override, Placement, PluginName, TapName};
-use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{Component, InstancePre};
 
 use crate::{
     breaker::HandlerBreaker,
-    call::{Call, Handler},
+    call::Handler,
     capability::{Capability, Granted},
-    compile::{Compilation, compile, read_component},
+    code::{self, PluginCode},
+    compile::Compilation,
     engine::TABLES_PER_COMPONENT,
-    error::{Fault, LoadError},
+    error::LoadError,
     functions,
     host::{Inner, Resolved},
     manifest::Manifest,
-    nesting::Enclosing,
-    plugin::{Plugin, PluginSource, PluginSpec},
-    reuse,
+    plugin::{Plugin, PluginSpec},
+    read, reuse,
     runtime::Runtime,
     slots::Lane,
     stages::Stages,
-    state::CallState,
     stock::{self, Keeper},
-    tap::{Interface, TapKind},
+    tap::TapKind,
 };
 
 /// A plugin with its handlers.
@@ -53,50 +49,76 @@ impl Loaded {
     }
 }
 
-/// A component that has been checked and compiled, and of which nothing has run.
-pub(crate) struct Prepared<K> {
+/// A component that has been read and checked, and of which nothing is compiled.
+pub(crate) struct Checked {
     pub(crate) plugin: Arc<Plugin>,
-    /// What was looked for among its exports.
-    kinds: K,
     pub(crate) runtime: Arc<Runtime>,
-    pub(crate) artifact: tapline_cache::Loaded,
-    pub(crate) pre: InstancePre<CallState>,
     pub(crate) breaker: BreakerSettings,
-    stages: Stages,
+    taps: Vec<(TapName, TapKind, usize)>,
 }
 
 /// Reads, checks and compiles one plugin, and tries it.
-pub(crate) async fn load(host: &Inner, mut spec: PluginSpec) -> Result<Loaded, LoadError> {
-    let find = |name: &PluginName, manifest: &Manifest| find_taps(&host.taps, name, manifest);
-    let Prepared { plugin, kinds, runtime, artifact, pre, breaker, mut stages } = prepare(host, &spec, find).await?;
+pub(crate) async fn load(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
+    let mut stages = Stages::begin();
+    let wasm = read::read(&spec.name, &spec.source, host.config.compilation.max_component_bytes).await?;
+    stages.end("read");
+    load_wasm(host, spec, wasm, stages).await
+}
+
+/// [`load`] for what was read from the source before.
+pub(crate) async fn load_wasm(
+    host: &Arc<Inner>,
+    spec: PluginSpec,
+    wasm: Wasm,
+    mut stages: Stages,
+) -> Result<Loaded, LoadError> {
+    let loaded = check_plugin(host, spec, wasm)?;
+    stages.end("check");
+    // A plugin has at least one: any of them will do.
+    if let Some(handler) = loaded.handlers().next() {
+        code::bring_now(handler, stages).await?;
+    }
+    Ok(loaded)
+}
+
+/// Reads and checks one plugin: everything that can be known without its code, which the first call brings.
+pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
+    let wasm = read::read(&spec.name, &spec.source, host.config.compilation.max_component_bytes).await?;
+    check_plugin(host, spec, wasm)
+}
+
+fn check_plugin(host: &Arc<Inner>, mut spec: PluginSpec, wasm: Wasm) -> Result<Loaded, LoadError> {
+    let find = |manifest: &Manifest| find_taps(&host.taps, &spec.name, manifest);
+    let Checked { plugin, runtime, breaker, taps } = check(host, &spec, wasm, find)?;
     let mut handlers = BTreeMap::new();
-    for (tap, kind, interface) in kinds {
-        let handler = handler(host, &plugin, &runtime, &artifact.component, &pre, (tap, kind, interface), breaker)?;
+    for (index, (tap, kind, interface)) in taps.into_iter().enumerate() {
         let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
         let placement = record.map(|record| Placement::from(&record.placement)).unwrap_or_default();
-        probe(&handler, kind, interface).await?;
-        if handlers.is_empty() {
-            warm(&handler, host.config.initial_pool_size).await?;
-        }
+        let handler = Arc::new(Handler {
+            plugin: Arc::clone(&plugin),
+            runtime: Arc::clone(&runtime),
+            index,
+            interface,
+            fields: record.and_then(|record| sorted(record.fields.clone()?)),
+            metrics: host.metrics.tap(plugin.name.as_ref(), tap.as_ref()),
+            breaker: HandlerBreaker::new(breaker),
+            tap,
+        });
         handlers.insert(kind.name, (handler, placement));
     }
-    stages.end("instantiate");
-    stages.judge(&plugin.name, host.config.cold_start_target);
     let order = std::mem::take(&mut spec.order);
     Ok(Loaded { plugin, order, settings: Arc::new(spec.without_source()), enabled: true, handlers })
 }
 
-/// Reads, checks, compiles and links one component. `find` looks at what it exports, before anything is compiled.
-pub(crate) async fn prepare<K>(
-    host: &Inner,
+/// Checks one component. `find` says through which of its exports it will be called.
+pub(crate) fn check(
+    host: &Arc<Inner>,
     spec: &PluginSpec,
-    find: impl FnOnce(&PluginName, &Manifest) -> Result<K, LoadError>,
-) -> Result<Prepared<K>, LoadError> {
+    wasm: Wasm,
+    find: impl FnOnce(&Manifest) -> Result<Vec<(TapName, TapKind, usize)>, LoadError>,
+) -> Result<Checked, LoadError> {
     let name = spec.name.clone();
-    let mut stages = Stages::begin();
-    let bytes = read(&name, &spec.source, host.config.compilation.max_component_bytes).await?;
-    stages.end("read");
-    let manifest = Manifest::read(&name, &bytes)?;
+    let manifest = Manifest::read(&name, wasm.bytes())?;
     let granted = check_grants(&host.capabilities, spec)?;
     functions::check(spec, &manifest)?;
     check_imports(&host.capabilities, spec, &manifest)?;
@@ -106,60 +128,25 @@ pub(crate) async fn prepare<K>(
     reuse::check(&host.config, &host.capabilities, spec)?;
     stock::check(&host.config, spec)?;
     check_size(&name, &manifest, &limits, &host.config.compilation)?;
-    let kinds = find(&name, &manifest)?;
-
-    let runtime = Arc::clone(host.runtime(limits.enable_fuel_metering()).map_err(|error| LoadError::Engine {
-        plugin: name.clone(),
-        source: wasmtime::Error::msg(error.to_string()),
-    })?);
-    stages.end("check");
-    let artifact = compile(host, &runtime, &name, bytes).await?;
-    stages.end(if artifact.source == Source::Compiled { "compile" } else { "find compiled" });
-    match artifact.source {
-        Source::Memory => host.metrics.cache_loaded(CacheLevel::Memory),
-        Source::Disk => host.metrics.cache_loaded(CacheLevel::Disk),
-        Source::Compiled => {
-            host.metrics.cache_loaded(CacheLevel::Compiled);
-            host.metrics.compiled(artifact.took);
-        }
-        _ => {}
-    }
-
+    let taps = find(&manifest)?;
+    let runtime = host
+        .runtime(limits.enable_fuel_metering())
+        .map_err(|error| LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg(error.to_string()) })?;
+    let kinds = taps.iter().map(|(_, kind, interface)| (*kind, *interface)).collect();
     let plugin = Arc::new(Plugin {
-        name: name.clone(),
         manifest,
-        key: artifact.key,
+        code: PluginCode::new(host, runtime, spec.source.clone(), wasm, kinds),
         limits,
         granted,
         grant_names: spec.grants.keys().cloned().collect(),
         metrics: host.metrics.plugin(name.as_ref()),
+        name,
         lane,
         reuse: spec.reuse,
         stock: spec.stock.map(Keeper::new),
         retired: AtomicBool::new(false),
     });
-    let pre = pre_instantiate(&runtime, &name, &artifact.component)?;
-    stages.end("link");
-    Ok(Prepared { plugin, kinds, runtime, artifact, pre, breaker, stages })
-}
-
-/// The bytes of a component that is not too large to be looked at.
-pub(crate) async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Arc<[u8]>, LoadError> {
-    let too_large = |needs| LoadError::TooLarge { plugin: name.clone(), what: "bytes", needs, limit: max };
-    match source {
-        PluginSource::Bytes(bytes) if bytes.len() as u64 > max => Err(too_large(bytes.len() as u64)),
-        PluginSource::Bytes(bytes) => Ok(Arc::clone(bytes)),
-        PluginSource::File(path) => {
-            let file = path.clone();
-            let read = tokio::task::spawn_blocking(move || read_component(&file, max)).await;
-            read.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?.map_err(|refused| {
-                match refused {
-                    Ok(size) => too_large(size),
-                    Err(source) => LoadError::Read { plugin: name.clone(), path: path.clone(), source },
-                }
-            })
-        }
-    }
+    Ok(Checked { plugin, runtime: Arc::clone(runtime), breaker, taps })
 }
 
 /// The handlers of each tap of the host, in the order of its taps. `None`: no plugin implements the tap.
@@ -300,93 +287,8 @@ fn exports(manifest: &Manifest, interface: &str) -> bool {
     manifest.exports.iter().any(|export| export == interface)
 }
 
-fn pre_instantiate(
-    runtime: &Runtime,
-    name: &PluginName,
-    component: &Component,
-) -> Result<InstancePre<CallState>, LoadError> {
-    runtime.linker.instantiate_pre(component).map_err(|source| LoadError::Engine { plugin: name.clone(), source })
-}
-
-fn handler(
-    host: &Inner,
-    plugin: &Arc<Plugin>,
-    runtime: &Arc<Runtime>,
-    component: &Component,
-    pre: &InstancePre<CallState>,
-    (tap, kind, interface): (TapName, TapKind, usize),
-    breaker: BreakerSettings,
-) -> Result<Arc<Handler>, LoadError> {
-    let Interface { name, function, mode } = kind.interfaces[interface];
-    let function = component
-        .get_export_index(None, name)
-        .and_then(|instance| component.get_export_index(Some(&instance), function))
-        .ok_or_else(|| LoadError::Signature {
-            plugin: plugin.name.clone(),
-            interface: name.to_owned(),
-            source: wasmtime::Error::msg(format!("it has no function `{function}`")),
-        })?;
-    Ok(Arc::new(Handler {
-        plugin: Arc::clone(plugin),
-        runtime: Arc::clone(runtime),
-        pre: pre.clone(),
-        function,
-        interface,
-        fields: plugin.manifest.record(kind.name, mode).and_then(|record| sorted(record.fields.clone()?)),
-        metrics: host.metrics.tap(plugin.name.as_ref(), tap.as_ref()),
-        breaker: HandlerBreaker::new(breaker),
-        tap,
-    }))
-}
-
 /// Sorted, so that a call finds a name without looking at all.
 fn sorted(mut fields: Vec<String>) -> Option<Vec<String>> {
     fields.sort();
     Some(fields)
-}
-
-/// Makes one instance, under the plugin's own limits, to see that it starts and that the signature is right. Nothing
-/// of the author's tap runs.
-async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Result<(), LoadError> {
-    let name = handler.plugin.name();
-    let failed = |source| LoadError::Probe { plugin: name.clone(), source: Box::new(source) };
-    let slot = handler.runtime.slots.take(&handler.plugin).await.map_err(|fault| failed(handler.error(fault)))?;
-    let limit = handler.plugin.limits.max_execution_time();
-    let deadline = Instant::now() + limit;
-    let mut call = Call::new(handler, deadline, handler.plugin.limits);
-    let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler));
-    let checked = match timeout_at(deadline, starting).await {
-        Ok(Ok(())) => call.check(kind.check).map_err(|source| LoadError::Signature {
-            plugin: name.clone(),
-            interface: kind.interfaces[interface].name.to_owned(),
-            source,
-        }),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_elapsed) => Err(failed(handler.error(Fault::TimedOut { limit }))),
-    };
-    drop(call);
-    drop(slot);
-    checked
-}
-
-/// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its
-/// own, which keeps the plugin's memory for the next one. Takes free slots only: calls come first.
-async fn warm(handler: &Arc<Handler>, instances: u32) -> Result<(), LoadError> {
-    let failed = |source| LoadError::Probe { plugin: handler.plugin.name().clone(), source: Box::new(source) };
-    let limit = handler.plugin.limits.max_execution_time();
-    let deadline = Instant::now() + limit;
-    let mut alive = Vec::new();
-    // One was made by the probe: its slot is warm, and is the first that is taken again.
-    while instances > 1 && alive.len() < instances as usize {
-        let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
-        let mut call = Call::new(handler, deadline, handler.plugin.limits);
-        let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler));
-        match timeout_at(deadline, starting).await {
-            Ok(made) => made.map_err(failed)?,
-            Err(_elapsed) => return Err(failed(handler.error(Fault::TimedOut { limit }))),
-        }
-        // The instance goes before its slot does.
-        alive.push((call, slot));
-    }
-    Ok(())
 }

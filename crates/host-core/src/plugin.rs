@@ -13,6 +13,7 @@ use tapline_tap_dispatch::{BreakerSettings, Override, PartialBreaker, PluginName
 
 use crate::{
     capability::{GrantValue, Granted},
+    code::PluginCode,
     config::HostConfig,
     error::LoadError,
     functions::FunctionPattern,
@@ -147,7 +148,7 @@ impl PluginSpec {
 pub struct Plugin {
     pub(crate) name: PluginName,
     pub(crate) manifest: Manifest,
-    pub(crate) key: ArtifactKey,
+    pub(crate) code: PluginCode,
     pub(crate) limits: Limits,
     pub(crate) granted: Vec<Granted>,
     pub(crate) grant_names: Vec<String>,
@@ -175,7 +176,13 @@ impl Plugin {
     /// Its content, as a key of the cache.
     #[must_use]
     pub fn key(&self) -> &ArtifactKey {
-        &self.key
+        &self.code.key
+    }
+
+    /// Whether its code is in memory. Without, its next call brings it.
+    #[must_use]
+    pub fn has_code(&self) -> bool {
+        self.code.is_here()
     }
 
     /// The limits of each of its calls.

@@ -11,7 +11,9 @@ use crate::{
     error::LoadError,
     host::Host,
     load::{self, Loaded},
-    plugin::{Plugin, PluginSource, PluginSpec},
+    plugin::{Plugin, PluginSpec},
+    read,
+    stages::Stages,
 };
 
 /// What [`Host::apply`] did.
@@ -166,19 +168,21 @@ impl Host {
     /// Everything about one plugin of [`Host::apply`] that may take long.
     async fn prepare(&self, spec: PluginSpec) -> Step {
         let max = self.inner.config.compilation.max_component_bytes;
-        let bytes = match load::read(&spec.name, &spec.source, max).await {
-            Ok(bytes) => bytes,
+        let mut stages = Stages::begin();
+        let wasm = match read::read(&spec.name, &spec.source, max).await {
+            Ok(wasm) => wasm,
             Err(error) => return Step::Refuse(error.made_readable()),
         };
         if let Some(loaded) = self.registry().plugins.get(&spec.name)
             && *loaded.settings == spec.clone().without_source()
             && let Ok(runtime) = self.inner.runtime(loaded.plugin.limits.enable_fuel_metering())
-            && runtime.cache.key(&bytes) == loaded.plugin.key
+            && runtime.cache.key_of(&wasm) == loaded.plugin.code.key
         {
             return Step::Keep(spec.order);
         }
         // What was compared is what is loaded, whatever happens to the file meanwhile.
-        match load::load(&self.inner, PluginSpec { source: PluginSource::Bytes(bytes), ..spec }).await {
+        stages.end("read");
+        match load::load_wasm(&self.inner, spec, wasm, stages).await {
             Ok(loaded) => Step::Take(Box::new(loaded)),
             Err(error) => Step::Refuse(error.made_readable()),
         }

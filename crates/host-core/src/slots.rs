@@ -57,6 +57,14 @@ struct Idle {
     closed: bool,
 }
 
+impl Idle {
+    fn take_of(&mut self, plugin: &Plugin) -> VecDeque<Call> {
+        let (taken, others) = std::mem::take(&mut self.calls).into_iter().partition(|call| call.is_of(plugin));
+        self.calls = others;
+        taken
+    }
+}
+
 /// One plugin's share of the pool: so many of its calls run at once, and so many wait. However slow it is, the rest is for
 /// the others.
 #[derive(Debug)]
@@ -248,12 +256,15 @@ impl Slots {
         let (retired, spent) = {
             let mut idle = self.lock();
             plugin.retired.store(true, Relaxed);
-            let (retired, others): (VecDeque<Call>, _) =
-                std::mem::take(&mut idle.calls).into_iter().partition(|call| call.is_of(plugin));
-            idle.calls = others;
-            (retired, std::mem::take(&mut idle.spent))
+            (idle.take_of(plugin), std::mem::take(&mut idle.spent))
         };
         self.drop_all(retired.into_iter().chain(spent));
+    }
+
+    /// Drops the plugin's instances that wait for their next use.
+    pub(crate) fn give_up(&self, plugin: &Plugin) {
+        let given_up = self.lock().take_of(plugin);
+        self.drop_all(given_up);
     }
 
     /// Refuses whatever comes from now on, and drops the instances that wait for their next use.
@@ -310,6 +321,11 @@ impl Lane {
             Some(calls) => pool.min(calls as usize),
         };
         Ok(Self { turns: Semaphore::new(limit), limit, line: Line::new(config.share_of(config.max_waiting)) })
+    }
+
+    /// Whether calls of the plugin run now.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.turns.available_permits() < self.limit
     }
 
     /// Calls of the plugin that may run at once.

@@ -152,12 +152,14 @@ async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
 async fn make(handler: &Arc<Handler>, count: usize) -> bool {
     let slots = &handler.runtime.slots;
     let plugin = &handler.plugin;
+    // Instances are made of code that is here: to bring it is for calls.
+    let Some(code) = plugin.code.peek() else { return true };
     for _ in 0..count {
         let Some(slot) = slots.try_take_ahead(plugin) else { return true };
         let start = Instant::now();
         let deadline = start + plugin.limits.max_execution_time();
-        let mut call = Call::new(handler, deadline, plugin.limits);
-        let starting = Enclosing::new(None, deadline).run(call.instantiate(handler));
+        let mut call = Call::new(handler, Arc::clone(&code), deadline, plugin.limits);
+        let starting = Enclosing::new(None, deadline).run(call.instantiate());
         if !matches!(timeout_at(deadline, starting).await, Ok(Ok(()))) {
             tracing::debug!(plugin = %plugin.name(), "an instance could not be made ahead; calls make their own");
             return false;

@@ -57,6 +57,8 @@ pub(super) struct HostSection {
     pub(super) initial_pool_size: Option<NonZeroU32>,
     pub(super) max_waiting: Option<usize>,
     pub(super) max_wait_ms: Option<u64>,
+    /// 0: never.
+    pub(super) plugin_idle_seconds: Option<u64>,
     pub(super) max_answer_bytes: Option<NonZeroUsize>,
     pub(super) max_handles: Option<usize>,
     pub(super) enable_metrics: Option<bool>,
@@ -91,6 +93,7 @@ pub(super) struct CacheSection {
     pub(super) directory: Option<PathBuf>,
     pub(super) enable_aot_cache: Option<bool>,
     pub(super) size: Option<NonZeroUsize>,
+    pub(super) max_bytes: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

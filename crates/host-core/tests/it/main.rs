@@ -7,6 +7,7 @@ mod compiling;
 mod dispatching;
 mod faults;
 mod guests;
+mod lazy;
 mod loading;
 mod own_tap;
 mod reloading;
