@@ -214,7 +214,7 @@ fn what_is_wrong_with_a_call() {
         error: this is no call such as `fibonacci(10)`: unexpected end of input, at byte 12
         [2]
         error: `numbers` has no function `fibonnaci`
-        hint: the nearest are `fibonacci(s32) -> s64`, `divide(s32, s32) -> s32`, `loop()`
+        hint: did you mean `fibonacci(s32) -> s64`?
         [1]
         error: the arguments do not fit `fibonacci(s32) -> s64`: 2 arguments are given, and it takes 1
         [1]

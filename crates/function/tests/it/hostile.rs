@@ -123,7 +123,14 @@ async fn an_answer_that_is_too_large() {
     for call in ["bytes()", "text()", "lists()"] {
         text += &shown(&module.call(call).await.unwrap_err());
     }
-    expect![[r#""#]].assert_eq(&text);
+    expect![[r#"
+        `bytes` of `bomb`: broke the contract: too much data is being copied between the host and the guest: fuel allocated for hostcalls has been exhausted
+          hint: 
+        `text` of `bomb`: broke the contract: too much data is being copied between the host and the guest: fuel allocated for hostcalls has been exhausted
+          hint: 
+        `lists` of `bomb`: broke the contract: list pointer/length out of bounds of memory
+          hint: 
+    "#]].assert_eq(&text);
 }
 
 /// A type that is small in the file and endless when it is written out.
