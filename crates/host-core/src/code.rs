@@ -192,7 +192,7 @@ pub(crate) async fn bring_now(handler: &Arc<Handler>, mut stages: Stages) -> Res
 pub(crate) async fn link(
     host: &Inner,
     plugin: &Plugin,
-    runtime: &Runtime,
+    runtime: &Arc<Runtime>,
     stages: &mut Stages,
 ) -> Result<(InstancePre<CallState>, Loaded), LoadError> {
     let artifact = artifact(host, plugin, runtime).await?;
@@ -215,7 +215,7 @@ pub(crate) async fn link(
 }
 
 /// The compiled component: from the cache, else from the compiler.
-async fn artifact(host: &Inner, plugin: &Plugin, runtime: &Runtime) -> Result<Loaded, LoadError> {
+async fn artifact(host: &Inner, plugin: &Plugin, runtime: &Arc<Runtime>) -> Result<Loaded, LoadError> {
     let (name, code) = (plugin.name(), &plugin.code);
     if let Some(found) = compile::find(runtime, name, code.key).await? {
         return Ok(found);
