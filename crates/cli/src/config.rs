@@ -217,6 +217,8 @@ fn decide_host(
         max_handles,
         cache_size,
         cache_directory,
+        network_access: base.network_access,
+        filesystem_access: base.filesystem_access,
         enable_metrics,
         enable_reuse,
         cold_start_target: cold_start_target.map(Duration::from_millis),

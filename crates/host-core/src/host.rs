@@ -161,7 +161,11 @@ impl Host {
             return Err(LoadError::Duplicate { plugin: spec.name });
         }
         // Compiling may take long; nobody who loads or unloads another plugin waits for it.
-        let loaded = load::load(&self.inner, spec).await.map_err(LoadError::made_readable)?;
+        let loaded = load::load(&self.inner, spec).await.map_err(LoadError::made_readable).inspect_err(|error| {
+            if let Some(reason) = error.compilation_refused() {
+                self.inner.metrics.compilation_refused(reason);
+            }
+        })?;
         let _guard = self.inner.loading.lock().await;
         let plugin = Arc::clone(&loaded.plugin);
         let mut plugins = self.registry().plugins.clone();

@@ -2,7 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{Arc, atomic::AtomicBool},
+    task::Poll,
+    time::Duration,
 };
 
 use tapline_cache::Source;
@@ -17,8 +22,9 @@ use crate::{
     call::{Call, Handler},
     capability::{Capability, Granted},
     compile::{Compilation, compile, read_component},
+    config::HostConfig,
     engine::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT},
-    error::{Fault, LoadError},
+    error::{CallError, Fault, LoadError},
     functions,
     host::{Inner, Resolved},
     manifest::Manifest,
@@ -28,7 +34,7 @@ use crate::{
     runtime::Runtime,
     slots::Lane,
     stages::Stages,
-    state::CallState,
+    state::{CallState, panic_message},
     tap::{Interface, TapKind},
 };
 
@@ -52,8 +58,8 @@ pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadE
     let mut stages = Stages::begin();
     let bytes = read(&name, &spec.source, host.config.compilation.max_component_bytes).await?;
     stages.end("read");
-    let manifest = Manifest::read(&name, &bytes)?;
-    let granted = check_grants(&host.capabilities, &spec)?;
+    let manifest = look_at(&name, &bytes).await?;
+    let granted = check_grants(&host.config, &host.capabilities, &spec)?;
     functions::check(&spec, &manifest)?;
     check_imports(&host.capabilities, &spec, &manifest)?;
     let limits = spec.effective_limits(&host.config)?;
@@ -130,6 +136,18 @@ async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Arc<
     }
 }
 
+/// Reads the manifest of a component: of a large one, which may have millions of parts, where nobody waits for the thread.
+async fn look_at(name: &PluginName, bytes: &Arc<[u8]>) -> Result<Manifest, LoadError> {
+    // A quarter of a millisecond, if it is all parts of three bytes.
+    const SMALL: usize = 64 << 10;
+    if bytes.len() <= SMALL {
+        return Manifest::read(name, bytes);
+    }
+    let (plugin, component) = (name.clone(), Arc::clone(bytes));
+    let reading = tokio::task::spawn_blocking(move || Manifest::read(&plugin, &component));
+    reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
+}
+
 /// The handlers of each tap of the host, in the order of its taps. `None`: no plugin implements the tap.
 pub(crate) fn resolve(
     taps: &[(Contract, TapKind)],
@@ -163,7 +181,11 @@ pub(crate) fn resolve(
     Ok(resolved)
 }
 
-fn check_grants(capabilities: &[Box<dyn Capability>], spec: &PluginSpec) -> Result<Vec<Granted>, LoadError> {
+fn check_grants(
+    config: &HostConfig,
+    capabilities: &[Box<dyn Capability>],
+    spec: &PluginSpec,
+) -> Result<Vec<Granted>, LoadError> {
     let mut granted = Vec::new();
     for (grant, value) in &spec.grants {
         let capability = capabilities.iter().find(|capability| capability.grant_name() == Some(grant));
@@ -174,6 +196,9 @@ fn check_grants(capabilities: &[Box<dyn Capability>], spec: &PluginSpec) -> Resu
                 known: capabilities.iter().filter_map(|known| Some(known.grant_name()?.to_owned())).collect(),
             });
         };
+        if let Some((false, setting)) = capability.reaches().map(|reach| config.access(reach)) {
+            return Err(LoadError::AccessOff { plugin: spec.name.clone(), grant, setting });
+        }
         match capability.grant(spec.name.as_ref(), value) {
             Ok(ready) => granted.push(ready),
             Err(message) => return Err(LoadError::BadGrant { plugin: spec.name.clone(), grant, message }),
@@ -222,6 +247,10 @@ fn check_size(
     const PAGE: u64 = 64 << 10;
     // The compiler follows each of them. A plugin has one for each interface that it exports.
     const MAX_NESTED_COMPONENTS: u64 = 1000;
+    // What a call takes beside its memory, and how long it takes to make an instance, which nothing interrupts: a plugin
+    // with 10 000 functions keeps a third of a megabyte, and compilers write each byte of memory once.
+    const MAX_STATE_BYTES: u64 = 4 << 20;
+    const MAX_SEGMENTS: u64 = 100_000;
     let needs = [
         ("functions", manifest.functions, u64::from(limits.max_functions())),
         ("bytes in one function", manifest.largest_function, compilation.max_function_bytes),
@@ -231,6 +260,10 @@ fn check_size(
         ("tables", manifest.tables, u64::from(TABLES_PER_COMPONENT)),
         ("bytes of memory", manifest.memory_pages.saturating_mul(PAGE), limits.max_memory_bytes()),
         ("table elements", manifest.table_elements, u64::from(limits.max_table_elements())),
+        ("bytes beside its memory", manifest.state_bytes, MAX_STATE_BYTES),
+        ("segments", manifest.segments, MAX_SEGMENTS),
+        ("bytes of data", manifest.segment_bytes, limits.max_memory_bytes()),
+        ("elements of segments", manifest.segment_elements, u64::from(limits.max_table_elements())),
     ];
     match needs.into_iter().find(|(_, needs, limit)| needs > limit) {
         Some((what, needs, limit)) => Err(LoadError::TooLarge { plugin: name.clone(), what, needs, limit }),
@@ -322,19 +355,28 @@ async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Resul
     let limit = handler.plugin.limits.max_execution_time();
     let deadline = Instant::now() + limit;
     let mut call = Call::new(handler, deadline, handler.plugin.limits);
-    let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler));
-    let checked = match timeout_at(deadline, starting).await {
-        Ok(Ok(())) => call.check(kind.check).map_err(|source| LoadError::Signature {
+    let checked = match start(handler, &mut call, deadline, limit).await {
+        Ok(()) => call.check(kind.check).map_err(|source| LoadError::Signature {
             plugin: name.clone(),
             interface: kind.interfaces[interface].name.to_owned(),
             source,
         }),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_elapsed) => Err(failed(handler.error(Fault::TimedOut { limit }))),
+        Err(error) => Err(failed(error)),
     };
     drop(call);
     drop(slot);
     checked
+}
+
+/// Makes the instance. As in a dispatch, a host function that panics costs this plugin and nobody else.
+async fn start(handler: &Arc<Handler>, call: &mut Call, deadline: Instant, limit: Duration) -> Result<(), CallError> {
+    let mut starting = pin!(Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler)));
+    let started = poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| starting.as_mut().poll(context))).unwrap_or_else(|panic| {
+            Poll::Ready(Err(handler.error(Fault::HostPanicked { message: panic_message(&*panic) })))
+        })
+    });
+    timeout_at(deadline, started).await.unwrap_or_else(|_elapsed| Err(handler.error(Fault::TimedOut { limit })))
 }
 
 /// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its
@@ -348,11 +390,7 @@ async fn warm(handler: &Arc<Handler>, instances: u32) -> Result<(), LoadError> {
     while instances > 1 && alive.len() < instances as usize {
         let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
         let mut call = Call::new(handler, deadline, handler.plugin.limits);
-        let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler));
-        match timeout_at(deadline, starting).await {
-            Ok(made) => made.map_err(failed)?,
-            Err(_elapsed) => return Err(failed(handler.error(Fault::TimedOut { limit }))),
-        }
+        start(handler, &mut call, deadline, limit).await.map_err(failed)?;
         // The instance goes before its slot does.
         alive.push((call, slot));
     }

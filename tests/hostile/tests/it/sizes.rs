@@ -1,7 +1,9 @@
 //! Components with too many parts. None of them is instantiated, and most are not even compiled.
 
-use tapline_host_core::LoadError;
-use tapline_hostile::{Attack, Ends, Ground, Guest, refused};
+use tapline_host_core::{LoadError, PluginSpec};
+use tapline_hostile::{Attack, Ends, Ground, Guest, name, refused};
+
+use crate::cancelled::polled;
 
 fn guest() -> Guest {
     Guest::number("(local.get $x)")
@@ -62,6 +64,58 @@ async fn too_many_parts() {
     for attack in attacks {
         ground.survives(attack).await;
     }
+}
+
+/// What is copied when an instance is made, and kept for it, is little in the file and much when it is made many times.
+#[tokio::test]
+async fn too_much_to_do_for_one_instance() {
+    let ground = Ground::new().await;
+    let often = |module: &str, times: usize| {
+        let with = r#"(with "" (instance (export "memory" (memory $memory "memory"))))"#;
+        let instances = format!("(core instance (instantiate $much {with}))").repeat(times);
+        guest().component(&format!("(core module $much {module}) {instances}"))
+    };
+    let (import, page) = (r#"(import "" "memory" (memory 1))"#, "x".repeat(65_536));
+    let attacks = [
+        Attack::new(
+            "data",
+            &often(&format!("{import}{}", format!(r#"(data (i32.const 0) "{page}")"#).repeat(30)), 90),
+            refused!(LoadError::TooLarge { what: "bytes of data", needs: 176_947_200, limit: 134_217_728, .. }),
+        ),
+        Attack::new(
+            "elements",
+            &guest()
+                .with(&format!("(table 200 funcref) (elem (i32.const 0) {})", "$run ".repeat(200)))
+                .with(&format!("(elem (i32.const 0) {})", "$run ".repeat(200)).repeat(5)),
+            refused!(LoadError::TooLarge { what: "elements of segments", needs: 1200, limit: 1000, .. }),
+        ),
+        Attack::new(
+            "segments with nothing in them",
+            &often(&format!("{import}{}", r#"(data (i32.const 0) "")"#.repeat(1200)), 90),
+            refused!(LoadError::TooLarge { what: "segments", needs: 108_000, limit: 100_000, .. }),
+        ),
+        Attack::new(
+            "globals",
+            &often(&"(global i32 (i32.const 0))".repeat(3000), 90),
+            refused!(LoadError::TooLarge { what: "bytes beside its memory", limit: 4_194_304, .. }),
+        ),
+    ];
+    for attack in attacks {
+        ground.survives(attack).await;
+    }
+}
+
+/// A large file is not looked at on a thread that others wait for.
+#[tokio::test]
+async fn a_large_file_is_read_elsewhere() {
+    let ground = Ground::new().await;
+    let refused = |size: usize| {
+        let unknown = guest().component(r#"(import "evil:corp/backdoor@6.6.6" (instance))"#);
+        ground.host.load(PluginSpec::bytes(name("large"), unknown.data(0, &vec![b'x'; size]).bytes()))
+    };
+    assert!(polled(refused(10), 1).await.is_some(), "a small one is refused at once");
+    assert!(polled(refused(100_000), 1).await.is_none());
+    assert!(matches!(refused(100_000).await, Err(LoadError::UnknownImport { .. })));
 }
 
 #[tokio::test]
