@@ -1,6 +1,6 @@
 //! The control of `item_view`: the sample plugins through bare wasmtime.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tapline_content::{Field, Header, Item};
 use tapline_host_core::HostConfig;
@@ -109,5 +109,20 @@ impl Control {
             self.bare.call::<(ItemArgument<'_>,), Answer>(|_| Ok((ItemArgument::new(item),))).await?
         };
         Ok(Answered(answer?))
+    }
+
+    /// The time that the call itself took, of one call on a fresh instance: arguments, guest and answer.
+    ///
+    /// # Errors
+    ///
+    /// What wasmtime or the guest says.
+    pub async fn call_alone(&self, item: &Arc<Item>) -> wasmtime::Result<Duration> {
+        let ((answer,), _, stages) = if self.lazy {
+            self.bare.call::<(Handle,), Answer>(|state| Ok((state.lend(item)?,))).await?
+        } else {
+            self.bare.call::<(ItemArgument<'_>,), Answer>(|_| Ok((ItemArgument::new(item),))).await?
+        };
+        answer?;
+        Ok(Duration::from_nanos(stages.call as u64))
     }
 }

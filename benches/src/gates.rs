@@ -8,6 +8,7 @@ mod layers;
 mod map;
 mod native;
 mod serialisation;
+mod serve;
 mod simd;
 mod start;
 mod triggers;

@@ -110,10 +110,10 @@ specs! {
     Figure "gate3.guest-query" "-" "µs" (Open) "one query of a guest: what a call costs more that makes one more";
     Figure "gate3.added" "-" "µs" (AtMost(5.0)) "what a guest's query adds to that";
     Figure "dwcp.compile" "R38" "ms" (Open) "compiling a module of 1 MB, the first time only";
-    Figure "dwcp.cold.p50" "R38" "ms" (AtMost(100.0)) "cold start with that module: new host, load from disk, first call";
+    Figure "dwcp.cold.p50" "R38" "ms" (AtMost(100.0)) "cold start with that module, three stages: new host, load artifact, first call";
     Figure "dwcp.cold.p95" "R38" "ms" (AtMost(150.0)) "the same, 95th percentile";
     Figure "dwcp.cold.p99" "R38" "ms" (AtMost(150.0)) "the same, 99th percentile";
-    Figure "dwcp.warm.p50" "R38" "ms" (AtMost(10.0)) "warm start: a fresh instance of the loaded module, call, drop";
+    Figure "dwcp.warm.p50" "R38" "ms" (AtMost(10.0)) "warm start, the stage instantiate fresh: an instance of the loaded module, call, drop";
     Figure "dwcp.warm.p95" "R38" "ms" (AtMost(15.0)) "the same, 95th percentile";
     Figure "dwcp.warm.p99" "R38" "ms" (AtMost(15.0)) "the same, 99th percentile";
     Figure "dwcp.improvement" "R38" "times" (Open) "cold over warm";
@@ -133,6 +133,9 @@ specs! {
     Figure "simd.plugin" "R40" "times" (AtLeast(1.25)) "a whole plugin around it, whole dispatch";
     Figure "p8.start" "-" "ms" (AtMost(10.0)) "a host with 25 compiled plugins starts";
     Figure "p8.start.compilations" "-" "plugins" (AtMost(0.0)) "how many of the 25 were compiled for that";
+    Figure "p8.serve" "-" "ms" (AtMost(10.0)) "process start of `tapline serve` with 25 compiled plugins, until it listens";
+    Figure "p8.serve.compilations" "-" "plugins" (AtMost(0.0)) "how many of the 25 that process compiled";
+    Figure "p8.serve.STAGE" "-" "ms" (Open) "one stage of that: process (until `main`, and back to us), config, database, host, plugins, listen";
     Figure "p8.rss" "R36" "MB" (Open) "resident memory of the process with them loaded";
     Figure "p8.artifact.lazy" "-" "KB" (AtMost(30.0)) "the component of a lazy tap";
     Figure "p8.artifact.full" "-" "KB" (AtMost(60.0)) "the component of a typed full tap";

@@ -1,4 +1,4 @@
-//! The commands of this repository: build-plugins, demo, test, tidy, steady-state.
+//! The commands of this repository: build-plugins, demo, test, tidy, gates, guard, peers, soak, fuzz and steady-state.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks through both")]
 

@@ -57,7 +57,7 @@ fn cargo(workspace: &Workspace) -> Command {
 /// The guest of Extism. Without it that peer is missing, which the program says.
 fn guest(workspace: &Workspace) {
     let mut command = cargo(workspace);
-    command.args(["build", "--locked", "-p", "tapline-peer-guests", "--target", TARGET, "--profile", "plugin"]);
+    command.args(["build", "-p", "tapline-peer-guests", "--target", TARGET, "--profile", "plugin"]);
     if let Err(error) = workspace::run(build_plugins::with_flags(&mut command, RUSTFLAGS)) {
         eprintln!("error: the guest of Extism was not built: {error:#}");
     }
@@ -82,7 +82,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
 
 fn with(workspace: &Workspace, peers: &[&str]) -> Result<PathBuf> {
     let mut command = cargo(workspace);
-    command.args(["build", "--locked", "--release", "--no-default-features", "--features", &peers.join(",")]);
+    command.args(["build", "--release", "--no-default-features", "--features", &peers.join(",")]);
     let artifacts = workspace::build(&mut command)?;
     artifacts.into_iter().find_map(|artifact| artifact.executable).context("cargo made no program")
 }

@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use tapline_bench_guests::teaser;
 use tapline_benches::{
-    bare::{Bare, Handle, TapError},
+    bare::{Bare, Handle, Ours as _, TapError},
     control::ItemArgument,
     guest_path, items,
     measure::{Arm, nanoseconds},
@@ -44,7 +44,7 @@ impl Ours {
     pub(crate) async fn new() -> Result<Self> {
         let config = || HostConfig { pool_size: 4, ..HostConfig::default() };
         let bare = |guest: &str, interface: &str| -> Result<Bare> {
-            Ok(Bare::new(&config(), &wasm(guest)?, interface, "item-presave")?)
+            Bare::new(&config(), &wasm(guest)?, interface, "item-presave").ours()
         };
         let host = async |guest: &str| -> Result<Host> {
             let builder = Host::builder().config(config()).capability(ContentTypes);
@@ -101,7 +101,7 @@ async fn dispatch(host: &Host, case: &Case) -> Result<[f64; 2]> {
 async fn bare_full_call(bare: &Bare, case: &Case) -> Result<[f64; 2]> {
     type Answer = (Result<Changes, TapError>,);
     let argument = |_: &mut _| Ok((ItemArgument::new(&case.item),));
-    let ((answer,), _, stages) = bare.call::<(ItemArgument<'_>,), Answer>(argument).await?;
+    let ((answer,), _, stages) = bare.call::<(ItemArgument<'_>,), Answer>(argument).await.ours()?;
     check_written(case, &answer.map_err(|error| anyhow!("{error:?}"))?.set)?;
     let sandbox = stages.instantiate + stages.teardown;
     Ok([sandbox + stages.call, sandbox])
@@ -109,7 +109,8 @@ async fn bare_full_call(bare: &Bare, case: &Case) -> Result<[f64; 2]> {
 
 async fn bare_lazy_call(bare: &Bare, case: &Case) -> Result<[f64; 2]> {
     type Answer = (Result<(), TapError>,);
-    let ((answer,), written, stages) = bare.call::<(Handle,), Answer>(|state| Ok((state.lend(&case.item)?,))).await?;
+    let ((answer,), written, stages) =
+        bare.call::<(Handle,), Answer>(|state| Ok((state.lend(&case.item)?,))).await.ours()?;
     answer.map_err(|error| anyhow!("{error:?}"))?;
     check_written(case, &written)?;
     let sandbox = stages.instantiate + stages.teardown;

@@ -37,6 +37,15 @@ pub(super) fn why(report: &Report, id: &str) -> String {
             value("airssys.host"),
             value("airssys.load")
         ),
+        "p8.serve" => format!(
+            "Until `main` and back the process takes {} ms (`p8.serve.process`), opening the database {} ms \
+             (`p8.serve.database`), making the engine and linking what is offered {} ms (`p8.serve.host`), reading and checking \
+             the plugins {} ms (`p8.serve.plugins`).",
+            value("p8.serve.process"),
+            value("p8.serve.database"),
+            value("p8.serve.host"),
+            value("p8.serve.plugins"),
+        ),
         "airssys.call.sync" | "airssys.call.async" => {
             "This is bare wasmtime with our engine settings: there is nothing of ours in it to take away.".to_owned()
         }

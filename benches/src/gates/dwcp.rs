@@ -64,7 +64,7 @@ async fn cold_host(directory: &Path, wasm: &Arc<[u8]>) -> Result<Host> {
 /// Everything that a restart costs but the process: a new host, the plugin from disk, the first call. Then the load alone.
 async fn cold(run: &mut Run, directory: &Path, wasm: &Arc<[u8]>) -> Result<(Vec<f64>, Vec<f64>)> {
     let times = run.scale.pick(1000, 200, 2);
-    run.say(format!("{times} cold starts"));
+    run.say(format!("{times} cold starts: host, load artifact, first call"));
     let (mut cold, mut loads) = (Vec::new(), Vec::new());
     for _ in 0..times {
         let config = HostConfig { cache_directory: Some(directory.to_owned()), ..config(100) };
@@ -88,7 +88,7 @@ async fn call(host: &Host, number: u32) -> Result<()> {
 
 async fn warm(run: &mut Run, host: &Host) -> Result<Vec<f64>> {
     let times = run.scale.pick(10_000, 10_000, 5);
-    run.say(format!("{times} warm starts"));
+    run.say(format!("{times} warm starts: instantiate fresh, call"));
     let mut warm = Vec::with_capacity(times as usize);
     for number in 0..times {
         let start = Instant::now();

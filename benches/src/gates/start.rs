@@ -12,7 +12,7 @@ use tapline_host_core::{
 use tempfile::TempDir;
 use wasmtime::Engine;
 
-use super::{Run, builder, config, large, on_all_cores, on_one_thread, read, serialisation::Case, spec, wasm};
+use super::{Run, builder, config, large, on_all_cores, on_one_thread, read, serialisation::Case, serve, spec, wasm};
 use crate::{
     FULL, LAZY,
     bare::{Bare, Ours as _},
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The figure of the requirements.
-const PLUGINS: u8 = 25;
+pub(super) const PLUGINS: u8 = 25;
 
 pub(super) fn run(run: &mut Run) -> Result<()> {
     on_all_cores(async {
@@ -34,6 +34,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         mapped(run, "airssys.load-1mb.cache", large::component(run.scale.pick(1_000_000, 1_000_000, 50_000), 1)?)?;
         start(run).await
     })?;
+    serve::run(run)?;
     on_one_thread(async { live(run).await })?;
     for (id, plugin) in [("p8.artifact.lazy", LAZY), ("p8.artifact.full", FULL)] {
         let path = plugin_path(plugin);
@@ -113,10 +114,7 @@ fn mapped(run: &mut Run, id: &str, wasm: Vec<u8>) -> Result<()> {
 async fn start(run: &mut Run) -> Result<()> {
     run.say("a host with 25 plugins");
     let directory = tempfile::tempdir()?;
-    // Different files, as far as anybody can tell: each has a section of its own at its end.
-    let wasm = read(&plugin_path(LAZY))?;
-    let files: Vec<Arc<[u8]>> =
-        (0..PLUGINS).map(|number| [&wasm[..], &[0, 2, 1, b'a' + number]].concat().into()).collect();
+    let files = plugins()?;
     let (mut times, mut compiled, mut resident) = (Vec::new(), 0, 0);
     for round in 0..=run.scale.pick(50, 20, 1) {
         let start = Instant::now();
@@ -139,9 +137,19 @@ async fn start(run: &mut Run) -> Result<()> {
     run.add("p8.rss", Estimate::exact(resident as f64 / f64::from(1 << 20)))
 }
 
+/// Different files, as far as anybody can tell: each has a section of its own at its end.
+pub(super) fn plugins() -> Result<Vec<Arc<[u8]>>> {
+    let wasm = read(&plugin_path(LAZY))?;
+    Ok((0..PLUGINS).map(|number| [&wasm[..], &[0, 2, 1, b'a' + number]].concat().into()).collect())
+}
+
 /// How many plugins a host has compiled.
 fn compilations(host: &Host) -> Result<u64> {
-    let text = host.metrics().render()?;
+    compilations_in(&host.metrics().render()?)
+}
+
+/// The same from the text of its metrics.
+pub(super) fn compilations_in(text: &str) -> Result<u64> {
     let line = text.lines().find(|line| line.starts_with("tapline_cache_loads_total") && line.contains("\"compiled\""));
     // A counter that never moved has no line.
     line.map_or(Ok(0), |line| line.rsplit(' ').next().unwrap_or_default().parse().context(line.to_owned()))

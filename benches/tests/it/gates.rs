@@ -39,7 +39,9 @@ fn every_part_measures_what_the_table_promises() {
     assert_eq!(ids.len(), report.rows().count(), "an id stands for one number");
 
     // What is counted holds in any build.
-    for id in ["gate2.alive.40", "gate3.unanswered", "gate3.one-connection", "p8.start.compilations"] {
+    for id in
+        ["gate2.alive.40", "gate3.unanswered", "gate3.one-connection", "p8.start.compilations", "p8.serve.compilations"]
+    {
         assert_eq!(report.value(id), Some(0.0), "{id}");
     }
     assert!(report.value("dwcp.hit-rate").unwrap() > 80.0);

@@ -9,15 +9,18 @@ use tracing::{debug, info, warn};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Room};
 use crate::error::CacheError;
-use crate::key::{ArtifactKey, Fingerprint};
+use crate::key::{ArtifactKey, Fingerprint, Wasm};
 use crate::map;
 use crate::memory::{Memory, Statistics};
 use crate::worker::Worker;
 
 /// How many components are kept, unless told otherwise. From the source documents.
 pub const DEFAULT_MAX_ENTRIES: usize = 1000;
+/// How many bytes of compiled code are kept, unless told otherwise: 1000 plugins of the size of our samples, whose code
+/// has some 200 KB, and as much again for a few large ones.
+pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 
 /// What a cache may use.
 #[derive(Clone, Debug)]
@@ -28,6 +31,9 @@ pub struct CacheConfig {
     /// How many components stay in memory, and how many in the directory; the least recently used leaves first. One
     /// that is in use stays alive with its users. Defaults to [`DEFAULT_MAX_ENTRIES`].
     pub max_entries: usize,
+    /// How many bytes of compiled code stay in memory, and how many in the directory; as with their number, the least
+    /// recently used leaves first. A component that has more alone is not kept. Defaults to [`DEFAULT_MAX_BYTES`].
+    pub max_bytes: u64,
     /// A process in which components are compiled, one for each. Without one, they are compiled in the calling
     /// thread, and nothing bounds the time and the memory that this takes. Defaults to none.
     pub worker: Option<Worker>,
@@ -35,7 +41,7 @@ pub struct CacheConfig {
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { directory: None, max_entries: DEFAULT_MAX_ENTRIES, worker: None }
+        Self { directory: None, max_entries: DEFAULT_MAX_ENTRIES, max_bytes: DEFAULT_MAX_BYTES, worker: None }
     }
 }
 
@@ -107,9 +113,10 @@ impl ArtifactCache {
     /// An empty cache. Never fails because of the directory: one that cannot be used is warned about and not used, and
     /// [`ArtifactCache::disk_state`] says why.
     pub fn new(engine: &Engine, config: CacheConfig) -> Self {
+        let room = Room { max_entries: config.max_entries, max_bytes: config.max_bytes };
         let disk = match config.directory {
             None => Err(DiskState::Off),
-            Some(directory) => Disk::open(&directory, config.max_entries).map_err(|reason| {
+            Some(directory) => Disk::open(&directory, room).map_err(|reason| {
                 warn!(
                     directory = %directory.display(),
                     error = &reason as &dyn std::error::Error,
@@ -124,7 +131,7 @@ impl ArtifactCache {
             disk,
             worker: config.worker,
             state: Mutex::new(State {
-                memory: Memory::new(config.max_entries),
+                memory: Memory::new(config.max_entries, config.max_bytes),
                 flights: HashMap::new(),
                 statistics: Statistics::default(),
             }),
@@ -144,6 +151,11 @@ impl ArtifactCache {
         ArtifactKey::new(wasm, self.fingerprint)
     }
 
+    /// What these bytes are found by.
+    pub fn key_of(&self, wasm: &Wasm) -> ArtifactKey {
+        ArtifactKey::of(wasm, self.fingerprint)
+    }
+
     /// What was asked for and what is in memory.
     pub fn statistics(&self) -> Statistics {
         let state = self.state();
@@ -152,11 +164,10 @@ impl ArtifactCache {
         statistics
     }
 
-    /// The compiled component for these bytes, if it is in memory or in a file; it waits for nobody. A file that must
-    /// not be used counts as none.
-    pub fn find(&self, wasm: &[u8]) -> Option<Loaded> {
+    /// The compiled component, if it is in memory or in a file; it waits for nobody. A file that must not be used counts
+    /// as none.
+    pub fn find(&self, key: ArtifactKey) -> Option<Loaded> {
         let start = Instant::now();
-        let key = self.key(wasm);
         let in_memory = {
             let mut state = self.state();
             let component = state.memory.get(&key);
@@ -176,6 +187,12 @@ impl ArtifactCache {
         Some(Loaded { component, key, source, took })
     }
 
+    /// Lets a component go from memory. Its file stays, and so does the code for as long as somebody uses it. `false`: it
+    /// was not in memory.
+    pub fn forget(&self, key: &ArtifactKey) -> bool {
+        self.state().memory.remove(key)
+    }
+
     /// The compiled component for these bytes, from memory, from a file or from the compiler.
     ///
     /// Blocks, when it compiles for up to seconds; from async code, call it through `spawn_blocking`. A
@@ -188,7 +205,20 @@ impl ArtifactCache {
     pub fn get_or_compile(&self, wasm: &[u8]) -> Result<Loaded, CacheError> {
         let start = Instant::now();
         check_header(wasm)?;
-        let key = self.key(wasm);
+        self.get_or_compile_as(wasm, self.key(wasm), start)
+    }
+
+    /// [`ArtifactCache::get_or_compile`] for bytes that were hashed before.
+    ///
+    /// # Errors
+    /// As [`ArtifactCache::get_or_compile`].
+    pub fn get_or_compile_hashed(&self, wasm: &Wasm) -> Result<Loaded, CacheError> {
+        let start = Instant::now();
+        check_header(wasm.bytes())?;
+        self.get_or_compile_as(wasm.bytes(), self.key_of(wasm), start)
+    }
+
+    fn get_or_compile_as(&self, wasm: &[u8], key: ArtifactKey, start: Instant) -> Result<Loaded, CacheError> {
         let (component, source) = self.find_or_load(wasm, key)?;
         let took = start.elapsed();
         match source {

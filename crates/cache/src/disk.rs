@@ -16,8 +16,8 @@ use crate::error::CacheError;
 use crate::key::ArtifactKey;
 
 const KEY_FILE: &str = "key";
-const ENTRY_SUFFIX: &str = ".cwasm";
-const TEMPORARY_SUFFIX: &str = ".cwasm.tmp";
+/// What the name of an entry has behind it while it is written.
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 const TAG_LENGTH: u64 = blake3::OUT_LEN as u64;
 
 /// The permission bits with which a group or everybody could write.
@@ -29,7 +29,14 @@ const OTHERS: u32 = 0o077;
 pub(crate) struct Disk {
     directory: PathBuf,
     key: [u8; blake3::KEY_LEN],
-    max_entries: usize,
+    room: Room,
+}
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) max_entries: usize,
+    pub(crate) max_bytes: u64,
 }
 
 /// An entry whose authenticator is right.
@@ -48,7 +55,7 @@ impl Verified {
         }
     }
 
-    /// Notes that the entry was used, for [`Disk::remove_oldest`]. In a directory without write permission it cannot.
+    /// Notes that the entry was used, for [`Disk::make_room`]. In a directory without write permission it cannot.
     pub(crate) fn touch(&self) {
         let _ = self.file.set_modified(SystemTime::now());
     }
@@ -56,7 +63,7 @@ impl Verified {
 
 impl Disk {
     /// Makes the directory and its key where they are missing, and checks whose they are.
-    pub(crate) fn open(directory: &Path, max_entries: usize) -> Result<Self, CacheError> {
+    pub(crate) fn open(directory: &Path, room: Room) -> Result<Self, CacheError> {
         let failed = |source| CacheError::Directory { path: directory.to_owned(), source: Arc::new(source) };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         // Absolute, so that the host may change its working directory.
@@ -71,17 +78,25 @@ impl Disk {
             return Err(CacheError::DirectoryMode { directory, mode });
         }
         let key = read_or_make_key(&directory)?;
-        Ok(Self { directory, key, max_entries })
+        Ok(Self { directory, key, room })
     }
 
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
+    pub(crate) fn room(&self) -> Room {
+        self.room
+    }
+
     /// The entry, if there is one. An error means that there is a file and that it must not be used.
     pub(crate) fn find(&self, key: &ArtifactKey) -> io::Result<Option<Verified>> {
-        let name = key.file_name();
-        let path = self.directory.join(&name);
+        self.verified(&key.file_name())
+    }
+
+    /// The entry of this name, if there is one. An error means that there is a file and that it must not be used.
+    pub(crate) fn verified(&self, name: &str) -> io::Result<Option<Verified>> {
+        let path = self.directory.join(name);
         let Some(mut file) = unless_gone(File::open(&path))? else {
             return Ok(None);
         };
@@ -89,7 +104,7 @@ impl Disk {
         let Some(artifact_length) = length.checked_sub(TAG_LENGTH) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "too short for an authenticator"));
         };
-        let mut hasher = self.hasher(&name);
+        let mut hasher = self.hasher(name);
         hasher.update_reader((&mut file).take(artifact_length))?;
         let mut tag = [0; blake3::OUT_LEN];
         file.read_exact(&mut tag)?;
@@ -108,13 +123,11 @@ impl Disk {
     /// asks whether the file that it locked still has the temporary name; if not, the entry was just written.
     pub(crate) fn lock(&self, key: &ArtifactKey) -> io::Result<Lock<'_>> {
         let name = key.file_name();
-        let path = self.directory.join(format!("{name}.tmp"));
+        let path = self.directory.join(format!("{name}{TEMPORARY_SUFFIX}"));
         loop {
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
             file.lock()?;
-            let locked = file.metadata()?;
-            let named = unless_gone(fs::metadata(&path))?;
-            if named.is_some_and(|named| (named.ino(), named.dev()) == (locked.ino(), locked.dev())) {
+            if is_at(&file, &path)? {
                 return Ok(Lock { disk: self, file, name, path, renamed: false });
             }
         }
@@ -125,33 +138,29 @@ impl Disk {
         blake3::Hasher::new_keyed(blake3::keyed_hash(&self.key, name.as_bytes()).as_bytes())
     }
 
-    /// Removes the entries that were not used for the longest time, beyond the number that may stay. What a process
-    /// that died has left half written counts as an entry. Files with other names are left alone.
-    fn remove_oldest(&self) -> io::Result<()> {
-        let mut files = Vec::new();
-        for file in fs::read_dir(&self.directory)? {
-            let file = file?;
-            let name = file.file_name();
-            let name = name.to_string_lossy();
-            if !name.ends_with(ENTRY_SUFFIX) && !name.ends_with(TEMPORARY_SUFFIX) {
-                continue;
-            }
-            // Another process may be removing the same files: one that is gone is what was wanted.
-            if let Some(metadata) = unless_gone(file.metadata())? {
-                files.push((metadata.modified()?, file.path()));
-            }
+    /// Removes what dead processes have left half written, and then the entries that were not used for the longest time,
+    /// until the others fit. Files with other names are left alone.
+    fn make_room(&self) -> io::Result<()> {
+        let contents = self.contents()?;
+        for leftover in &contents.leftovers {
+            self.remove_leftover(leftover)?;
         }
-        files.sort();
-        let surplus = files.len().saturating_sub(self.max_entries);
-        for (_, path) in &files[..surplus] {
-            unless_gone(fs::remove_file(path))?;
+        for entry in self.surplus(contents.entries) {
+            self.remove(&entry)?;
         }
         Ok(())
     }
 }
 
+/// Whether a file that is open still has this name.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    let named = unless_gone(fs::metadata(path))?;
+    Ok(named.is_some_and(|named| (named.ino(), named.dev()) == (open.ino(), open.dev())))
+}
+
 /// None where there is no such file.
-fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -176,6 +185,14 @@ impl Lock<'_> {
 
     /// Writes the entry, then gives it its name.
     pub(crate) fn store(mut self, artifact: &[u8]) -> io::Result<()> {
+        let length = artifact.len() as u64 + TAG_LENGTH;
+        if length > self.disk.room.max_bytes {
+            // It would be the next to be removed, after all others.
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("{length} bytes are more than all may have"),
+            ));
+        }
         let tag = self.disk.hasher(&self.name).update(artifact).finalize();
         // A process that died may have left part of its own.
         self.file.set_len(0)?;
@@ -187,7 +204,7 @@ impl Lock<'_> {
         self.file.sync_all()?;
         fs::rename(&self.path, self.disk.directory.join(&self.name))?;
         self.renamed = true;
-        self.disk.remove_oldest()
+        self.disk.make_room()
     }
 }
 
@@ -261,7 +278,8 @@ mod tests {
     #[test]
     fn whoever_waited_for_the_lock_holds_a_file_of_its_own() {
         let parent = tempfile::tempdir().unwrap();
-        let disk = Disk::open(&parent.path().join("compiled"), 1000).unwrap();
+        let room = Room { max_entries: 1000, max_bytes: u64::MAX };
+        let disk = Disk::open(&parent.path().join("compiled"), room).unwrap();
         let fingerprint = Fingerprint::of(&wasmtime::Engine::default());
         for round in 0_u32..100 {
             let key = ArtifactKey::new(&round.to_le_bytes(), fingerprint);

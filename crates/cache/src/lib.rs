@@ -9,6 +9,8 @@
 //! and holds a secret key, and a file that this key did not authenticate is compiled anew. A directory that cannot be
 //! used, or that others can write to, costs speed and nothing else: see [`DiskState`].
 //!
+//! A [`CacheDirectory`] shows what lies in a directory, checks it, and removes what is of no use any more.
+//!
 //! A [`Worker`] compiles in a process of its own, whose time and memory are bounded: a component from a stranger can
 //! keep a compiler busy for hours.
 //!
@@ -29,6 +31,7 @@
 //! ```
 
 mod cache;
+mod directory;
 mod disk;
 mod error;
 mod key;
@@ -36,8 +39,9 @@ mod map;
 mod memory;
 mod worker;
 
-pub use cache::{ArtifactCache, CacheConfig, DEFAULT_MAX_ENTRIES, DiskState, Loaded, Source};
+pub use cache::{ArtifactCache, CacheConfig, DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES, DiskState, Loaded, Source};
+pub use directory::{CacheDirectory, DirectoryContents, DirectoryEntry, Useless};
 pub use error::{CacheError, Fault};
-pub use key::{ArtifactKey, WASMTIME_VERSION};
+pub use key::{ArtifactKey, Fingerprint, WASMTIME_VERSION, Wasm};
 pub use memory::{EntryInfo, Statistics};
 pub use worker::{Worker, run_worker};

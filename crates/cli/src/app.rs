@@ -1,6 +1,9 @@
 //! Host and store, put together as the configuration says.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -22,6 +25,15 @@ use crate::{
 /// The label of the database in the metrics of host calls.
 const DATABASE: &str = "database";
 
+/// When the code of plugins is brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// At once: a plugin that does not compile or start is refused.
+    Now,
+    /// Later, by the command itself or by the first call.
+    Later,
+}
+
 /// What a command needs of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -37,15 +49,33 @@ pub(crate) struct App {
     pub(crate) host: Host,
     pub(crate) store: Store,
     pub(crate) config: Config,
+    /// How long each stage of the start took.
+    pub(crate) stages: StartStages,
     /// Where the empty database lies. Removed when the program ends.
     _scratch: Option<TempDir>,
 }
 
+/// How long the stages of a start took. What comes before them, the start of the process, only its parent can measure.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StartStages {
+    pub(crate) config: Duration,
+    pub(crate) database: Duration,
+    pub(crate) host: Duration,
+    pub(crate) plugins: Duration,
+}
+
 impl App {
     /// Opens the database, builds the host and loads the plugins.
-    pub(crate) async fn start(global: &Global, need: Need) -> Result<Self> {
+    pub(crate) async fn start(global: &Global, need: Need, code: Code) -> Result<Self> {
+        let mut clock = Instant::now();
+        let mut lap = || {
+            let now = Instant::now();
+            now - std::mem::replace(&mut clock, now)
+        };
+        let mut stages = StartStages::default();
         let mut config = Config::read(global, std::env::vars_os())?;
         log_to_stderr(&config.log, config.log_format)?;
+        stages.config = lap();
         let scratch = if need == Need::Nothing { Some(tempfile::tempdir()?) } else { None };
         if let Some(scratch) = &scratch {
             config.database = format!("sqlite:{}", scratch.path().join("empty.db").display());
@@ -54,12 +84,19 @@ impl App {
         let store = Store::open_with(&config.database, &how).await?;
         // The store has made the file: the capability opens it anew, and only to read.
         let database = Database::connect(&config.database, DatabaseConfig::default()).await?;
+        stages.database = lap();
         let builder = Host::builder().config(config.host.clone());
         let builder = register(builder).capability(Log).capability(database.clone());
         let host = tapline_host_wasi::register(builder).build()?;
         database.record_with(host.metrics().host_call(DATABASE));
-        load(&host, std::mem::take(&mut config.plugins)).await?;
-        Ok(Self { host, store, config, _scratch: scratch })
+        stages.host = lap();
+        let plugins = std::mem::take(&mut config.plugins);
+        match code {
+            Code::Now => load(&host, plugins).await?,
+            Code::Later => load_lazily(&host, plugins).await?,
+        }
+        stages.plugins = lap();
+        Ok(Self { host, store, config, stages, _scratch: scratch })
     }
 
     pub(crate) fn server(&self) -> Server {
@@ -84,6 +121,22 @@ async fn load(host: &Host, plugins: Vec<PluginSpec>) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(PluginsRefused { errors }.into()) }
 }
 
+/// Reads and checks all plugins, as many at once as there are processors, and collects everything that is wrong.
+async fn load_lazily(host: &Host, plugins: Vec<PluginSpec>) -> Result<()> {
+    let load = |plugin| {
+        let host = host.clone();
+        tokio::spawn(async move { host.load_lazily(plugin).await })
+    };
+    let loading: Vec<_> = plugins.into_iter().map(load).collect();
+    let mut errors = Vec::new();
+    for loaded in loading {
+        if let Err(error) = loaded.await.context("a plugin made the program panic")? {
+            errors.push(error);
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(PluginsRefused { errors }.into()) }
+}
+
 /// A bar on stderr, where that is a terminal.
 pub(crate) fn progress_bar(length: usize) -> ProgressBar {
     let target =
@@ -97,7 +150,7 @@ pub(crate) fn progress_bar(length: usize) -> ProgressBar {
     bar
 }
 
-fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
+pub(crate) fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
         name: "--log",
         value: filter.to_owned(),

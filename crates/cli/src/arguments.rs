@@ -1,12 +1,16 @@
 //! The command line.
 
+pub(crate) mod module;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::module::ModuleArguments;
+
 /// The command that makes this program a worker of its own host.
-pub(crate) const WORKER: &str = "compile-worker";
+pub const WORKER: &str = "compile-worker";
 
 /// Runs WebAssembly plugins over content.
 #[derive(Debug, Parser)]
@@ -19,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 /// What every command takes. A flag is stronger than the environment, and that is stronger than the file.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Global {
     /// The configuration file; ./tapline.toml if there is one [variable: TAPLINE_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
@@ -55,7 +59,11 @@ pub(crate) enum Command {
     ///
     /// Prints `listening on http://ADDRESS` when it is ready. Ends with 0, or with 3 when something was still running
     /// after 10 seconds and was cut off.
-    Serve,
+    Serve {
+        /// Follow the configuration and the files of the plugins: what changes is loaded while the program serves
+        #[arg(long)]
+        watch: bool,
+    },
     /// Import documents: directories of Markdown, Markdown files, or files with one JSON item per line
     ///
     /// Keeps going past what it cannot import, reports it, and ends with 1.
@@ -83,6 +91,34 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Call an exported function of a component or a core module: tapline run FILE.wasm 'fibonacci(10)'
+    ///
+    /// Prints the result on stdout; time, fuel and memory on stderr. Arguments and results are in WAVE: 1, -2.5, true, 'c',
+    /// "text", [1, 2], (1, "two"), {name: "value"}, some(1), none, ok(1), err("no"). Without a call it lists the functions.
+    Run {
+        #[command(flatten)]
+        module: ModuleArguments,
+        /// The call; the functions are listed if there is none
+        call: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what comes before a call, stage by stage, and compare it with the targets
+    ///
+    /// Each iteration loads the compiled code anew and calls on a fresh instance, then calls again without loading.
+    Bench {
+        #[command(flatten)]
+        module: ModuleArguments,
+        /// The call
+        call: String,
+        /// How often, at least 100
+        #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+        iterations: u32,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show every setting that is in force, for the host and for each plugin, and where it comes from
     ///
     /// Reads the configuration as every other command does, and neither opens nor loads anything.
@@ -90,6 +126,11 @@ pub(crate) enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Look after the directory with compiled plugins; a host may use it meanwhile
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
     },
     /// Compile one plugin for the host that started this process
     #[command(name = WORKER, hide = true)]
@@ -99,4 +140,28 @@ pub(crate) enum Command {
         /// The tap, for example item_view
         tap: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// List the compiled plugins, those that were used last first
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how much there is, and how much of it is for this configuration
+    Stats {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every compiled plugin as it is checked before it is loaded; ends with 1 when one is damaged
+    ///
+    /// A host compiles a plugin anew whose file is damaged, so that nothing has to be done about it.
+    Verify,
+    /// Remove what no host with this configuration would load: other versions and settings, damaged files, leftovers
+    Prune,
+    /// Remove all compiled plugins; the next start compiles anew
+    Clear,
 }

@@ -1,11 +1,13 @@
 //! The commands, each in a module of its own.
 
+mod cache;
 mod config;
 mod explain;
 mod import;
 mod inspect;
 mod plugins;
 mod render;
+pub(crate) mod run;
 mod serve;
 
 use std::process::ExitCode;
@@ -13,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    app::{App, Need},
+    app::{App, Code, Need},
     arguments::{Arguments, Command},
 };
 
@@ -22,24 +24,37 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let need = match &arguments.command {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
+        Command::Run { .. } | Command::Bench { .. } => return blocking(run::run(&arguments)),
+        Command::Cache { action } => return cache::run(&arguments.global, action),
         Command::Worker => return Ok(tapline_host_core::compile_worker()),
-        Command::Serve | Command::Import { .. } => Need::Made,
+        Command::Serve { .. } | Command::Import { .. } => Need::Made,
         Command::Render { .. } => Need::There,
         Command::Plugins | Command::Explain { .. } => Need::Nothing,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let code = runtime.block_on(async {
-        let app = App::start(&arguments.global, need).await?;
+    blocking(async {
+        let code = if matches!(arguments.command, Command::Serve { .. }) { Code::Later } else { Code::Now };
+        let app = App::start(&arguments.global, need, code).await?;
         match &arguments.command {
-            Command::Serve => serve::run(&app).await,
+            Command::Serve { watch } => serve::run(&app, watch.then_some(&arguments.global)).await,
             Command::Import { paths, report } => import::run(&app, paths, report.as_deref()).await,
             Command::Render { id } => render::run(&app, id).await,
             Command::Plugins => plugins::run(&app),
             Command::Explain { tap } => explain::run(&app, tap),
-            // These need no host, and have run.
-            Command::Inspect { .. } | Command::Config { .. } | Command::Worker => Ok(ExitCode::SUCCESS),
+            // These need no such host, and have run.
+            Command::Inspect { .. }
+            | Command::Config { .. }
+            | Command::Cache { .. }
+            | Command::Run { .. }
+            | Command::Bench { .. }
+            | Command::Worker => Ok(ExitCode::SUCCESS),
         }
-    });
+    })
+}
+
+/// Runs a command to its end.
+fn blocking(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let code = runtime.block_on(command);
     // What was cut off must not keep the program alive.
     runtime.shutdown_background();
     code

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The file that is read when no other is named.
-const DEFAULT_FILE: &str = "tapline.toml";
+pub(crate) const DEFAULT_FILE: &str = "tapline.toml";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8380";
 const DEFAULT_DATABASE: &str = "sqlite:tapline.db";
 /// A plugin that cleans the body of an item hands all of it back: this leaves room for an item of 5 MB, and is far
@@ -41,13 +41,15 @@ const DEFAULT_LOG: &str = "info";
 const DEBUG_LOG: &str = "debug";
 
 /// What the program works with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// The file that was read.
     pub(crate) file: Option<PathBuf>,
     pub(crate) listen: String,
     pub(crate) title: String,
     pub(crate) cron: Option<Duration>,
+    /// After this time without a call a plugin gives up its instances and its code.
+    pub(crate) idle_after: Option<Duration>,
     pub(crate) database: String,
     pub(crate) host: HostConfig,
     pub(crate) plugins: Vec<PluginSpec>,
@@ -120,6 +122,7 @@ impl Config {
             .variable(environment.log_format)
             .flag("--log-format", global.log_format)
             .decide();
+        let idle = it.setting("host.plugin_idle_seconds", 0).file(file.host.plugin_idle_seconds).decide();
         let host = decide_host(&mut it, profile, file.host, file.cache, &environment)?;
         let reports: Vec<PluginReport> =
             file.plugins.into_iter().map(|(name, plugin)| PluginReport::new(&it, name, plugin, &values)).collect();
@@ -131,6 +134,7 @@ impl Config {
             listen,
             title,
             cron: Some(Duration::from_secs(cron)).filter(|every| !every.is_zero()),
+            idle_after: Some(Duration::from_secs(idle)).filter(|after| !after.is_zero()),
             database,
             host,
             plugins: plugins.collect(),
@@ -204,7 +208,7 @@ fn decide_host(
     let breaker = decide_breaker(it, &file.breaker);
     let limits = decide_limits(it, base.limits, file.limits, environment)?;
     let compilation = decide_compilation(it, &file.compilation)?;
-    let (cache_size, cache_directory) = decide_cache(it, base.cache_size, cache, environment)?;
+    let (cache_size, cache_max_bytes, cache_directory) = decide_cache(it, base.cache_size, cache, environment)?;
     Ok(HostConfig {
         pool_size,
         initial_pool_size,
@@ -216,6 +220,7 @@ fn decide_host(
         max_answer_bytes,
         max_handles,
         cache_size,
+        cache_max_bytes,
         cache_directory,
         network_access: base.network_access,
         filesystem_access: base.filesystem_access,
@@ -326,11 +331,15 @@ fn decide_cache(
     profile: usize,
     file: file::CacheSection,
     environment: &Environment,
-) -> Result<(usize, Option<PathBuf>), ConfigError> {
+) -> Result<(usize, u64, Option<PathBuf>), ConfigError> {
     let size = it
         .setting("cache.size", HostConfig::default().cache_size)
         .profile(profile)
         .file(file.size.map(NonZeroUsize::get))
+        .decide();
+    let max_bytes = it
+        .setting("cache.max_bytes", HostConfig::default().cache_max_bytes)
+        .file(file.max_bytes.map(NonZeroU64::get))
         .decide();
     let directory = it
         .setting("cache.directory", None)
@@ -348,8 +357,8 @@ fn decide_cache(
             "cache.directory",
             "set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY",
         )),
-        (true, directory) => Ok((size, directory)),
-        (false, _) => Ok((size, None)),
+        (true, directory) => Ok((size, max_bytes, directory)),
+        (false, _) => Ok((size, max_bytes, None)),
     }
 }
 
@@ -359,7 +368,7 @@ fn milliseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tapline_host_core::Reuse;
+    use tapline_host_core::{Reuse, Stock};
 
     use super::*;
 
@@ -423,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn breakers_shares_and_reuse() {
+    fn breakers_shares_reuse_and_stock() {
         let file = "[host]\nplugin_share_percent = 50\nbreaker = { failures = 3, max_open_ms = 9000 }\n\
                     [plugins.a]\npath = \"a.wasm\"\nmax_concurrent_calls = 7\nbreaker = { enabled = false }\n\
                     [plugins.a.reuse]\nmax_uses = 20\n";
@@ -437,6 +446,12 @@ mod tests {
         let defaults = read("[plugins.a]\npath = \"a.wasm\"\nreuse = {}\n", &[], Global::default()).unwrap();
         assert_eq!(defaults.plugins[0].reuse, Some(Reuse::default()));
         assert_eq!(defaults.host.breaker, BreakerSettings::default());
+
+        let stock = read("[plugins.a]\npath = \"a.wasm\"\nstock = { max = 4 }\n", &[], Global::default()).unwrap();
+        assert_eq!(stock.plugins[0].stock, Some(Stock { min: 1, max: 4 }));
+        let unknown = "[plugins.a]\npath = \"a.wasm\"\n[plugins.a.stock]\nmaximum = 4\n";
+        let unknown = read(unknown, &[], Global::default()).unwrap_err().to_string();
+        assert_eq!(unknown, "tapline.toml:4: nothing is called `plugins.a.stock.maximum`");
 
         let off = read(file, &[("TAPLINE_WASM_ENABLE_REUSE", "false")], Global::default()).unwrap_err().to_string();
         assert!(off.contains("plugins.a.reuse") && off.contains("TAPLINE_WASM_ENABLE_REUSE"), "{off}");
@@ -502,13 +517,14 @@ mod tests {
     fn keys_without_a_variable() {
         let file = "[host]\nmax_waiting = 1\nmax_wait_ms = 2\nmax_answer_bytes = 3\nmax_handles = 4\n\
                     optimisation = \"speed-and-size\"\nparallel_compilation = false\npagemap_scan = \"off\"\n\
-                    enable_bulk_memory = true\nenable_tracing = true\n[cache]\nsize = 5\n\
+                    enable_bulk_memory = true\nenable_tracing = true\nplugin_idle_seconds = 12\n[cache]\nsize = 5\nmax_bytes = 11\n\
                     [log]\nformat = \"json\"\n[host.compilation]\nmax_component_bytes = 6\nmax_function_bytes = 7\n\
                     max_concurrent = 8\ntimeout_ms = 9\nmax_memory_bytes = 10\n";
         let config = read(file, &[], Global::default()).unwrap();
         let host = &config.host;
         assert_eq!((host.max_waiting, host.max_wait), (1, Duration::from_millis(2)));
         assert_eq!((host.max_answer_bytes, host.max_handles, host.cache_size), (3, 4, 5));
+        assert_eq!((host.cache_max_bytes, config.idle_after), (11, Some(Duration::from_secs(12))));
         assert_eq!(host.optimisation, tapline_host_core::Optimisation::SpeedAndSize);
         assert_eq!(host.pagemap_scan, tapline_host_core::PagemapScan::Off);
         assert!(!host.parallel_compilation);

@@ -1,4 +1,4 @@
-//! The tapline program: serve, import, render, inspect and explain.
+//! The tapline program: serve, import, render, inspect, explain, and run any function.
 //!
 //! A thin shell over the crates: it reads the configuration, puts host, store and server together, and prints. Whatever
 //! it can do, a program of one's own can do with `tapline-host-core`, `tapline-store` and `tapline-server`.
@@ -13,11 +13,14 @@ mod config;
 mod keys;
 mod report;
 mod table;
+mod watch;
 
 use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 use tapline_host_core::{HostConfig, PluginSpec};
+
+pub use self::arguments::WORKER as COMPILE_WORKER;
 
 /// Runs the program on the arguments of the process, and says with which status it is to end.
 #[must_use]

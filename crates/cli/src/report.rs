@@ -6,10 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use tapline_host_core::{CallError, LoadError};
+use tapline_host_core::{CallError, LoadError, cache::CacheError};
 use tapline_store::StoreError;
 
-use crate::config::ConfigError;
+use crate::{command::run, config::ConfigError};
 
 /// Something the program was asked for did not work.
 const FAILED: u8 = 1;
@@ -40,7 +40,9 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     }
     // Where stderr is closed there is nobody to tell.
     let _ = io::stderr().write_all(text.as_bytes());
-    let usage = error.chain().any(|cause| cause.is::<ConfigError>());
+    let usage = error.chain().any(|cause| {
+        cause.is::<ConfigError>() || cause.downcast_ref::<tapline_function::Error>().is_some_and(run::is_usage)
+    });
     ExitCode::from(if usage { USAGE } else { FAILED })
 }
 
@@ -73,7 +75,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         cause
             .downcast_ref::<ConfigError>()
             .and_then(ConfigError::hint)
+            .or_else(|| cause.downcast_ref::<tapline_function::Error>().and_then(run::hint))
             .or_else(|| cause.downcast_ref::<LoadError>().and_then(LoadError::hint))
+            .or_else(|| cause.downcast_ref::<CacheError>()?.hint().map(str::to_owned))
             .or_else(|| cause.downcast_ref::<CallError>()?.fault.hint().map(str::to_owned))
             .or_else(|| cause.downcast_ref::<StoreError>().and_then(StoreError::hint))
     })

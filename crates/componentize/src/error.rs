@@ -24,6 +24,20 @@ pub enum Error {
     /// Nothing in the module describes an export: a crate without `#[tap]`, or one that is not a `cdylib`.
     #[error("exports no tap")]
     NoTap,
+    /// The module exports no function that can be called from outside.
+    #[error("exports no function that can be called{}", first(left_out))]
+    NoFunction {
+        /// Those that it exports, and why they cannot be.
+        left_out: Vec<(String, &'static str)>,
+    },
+    /// The module exports more than anybody needs.
+    #[error("exports {exports} things, {max} are allowed")]
+    TooManyExports {
+        /// How many.
+        exports: u32,
+        /// How many there may be.
+        max: usize,
+    },
     /// The module imports something that neither the contract nor preview 1 of WASI has.
     #[error("imports `{name}` from `{module}`, which no host offers")]
     UnknownImport {
@@ -58,6 +72,11 @@ pub enum Error {
     },
 }
 
+/// One of the functions that cannot be called, as an example.
+fn first(left_out: &[(String, &'static str)]) -> String {
+    left_out.first().map_or_else(String::new, |(name, reason)| format!(": `{}`, because {reason}", name.escape_debug()))
+}
+
 impl Error {
     /// What to do about it, for the author of the plugin. None where the message says everything.
     #[must_use]
@@ -69,6 +88,8 @@ impl Error {
             Self::NoTap => {
                 "does the crate use #[tap], and was it built as a `cdylib`, as `cargo xtask build-plugins` does?"
             }
+            Self::NoFunction { .. } => "export a function with numbers as parameters and at most one as its result",
+            Self::TooManyExports { .. } => "export the functions that are called, and no others",
             Self::UnknownImport { .. } => {
                 "an `extern` block or a C library of the plugin declares it; link the code into the plugin instead"
             }

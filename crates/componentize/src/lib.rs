@@ -11,6 +11,8 @@
 //! A plugin that is to have files, the network or a clock is converted with [`Adapter::Wasi`] instead: the standard
 //! adapter turns the same calls into imports of WASI 0.2, which a host serves to those who are granted them.
 //!
+//! A module that was built for no host at all, and whose functions somebody wants to call, is a [`CoreModule`].
+//!
 //! This crate does not compile, run or check a plugin, and it does not decide what a plugin may do: the host does.
 //!
 //! ```
@@ -31,10 +33,12 @@
 //! ```
 
 mod convert;
+mod core_module;
 mod error;
 mod sealed;
 mod sections;
 mod trim;
 
 pub use convert::{Adapter, Component, Options, componentize, componentize_with};
+pub use core_module::{CoreFunction, CoreModule, Number};
 pub use error::Error;

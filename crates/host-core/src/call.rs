@@ -7,11 +7,12 @@ use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::{
     Store, Trap, UpdateDeadline, WasmBacktrace,
-    component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower},
+    component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, Val},
 };
 
 use crate::{
     breaker::HandlerBreaker,
+    code::Code,
     diagnostics::MAX_MESSAGE,
     error::{CallError, Fault, HostFault},
     plugin::Plugin,
@@ -26,8 +27,8 @@ pub(crate) struct Handler {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) tap: TapName,
     pub(crate) runtime: Arc<Runtime>,
-    pub(crate) pre: InstancePre<CallState>,
-    pub(crate) function: ComponentExportIndex,
+    /// Which of the plugin's functions: an index into the functions of its code.
+    pub(crate) index: usize,
     pub(crate) interface: usize,
     pub(crate) fields: Option<Vec<String>>,
     pub(crate) metrics: tapline_metrics::TapMetrics,
@@ -44,8 +45,9 @@ impl Handler {
 /// instances be [reused](crate::Reuse). [`Tap::call`](crate::Tap::call) gets it.
 pub struct Call {
     store: Store<CallState>,
+    code: Arc<Code>,
     instance: Option<Instance>,
-    /// Calls that the instance has served, this one included.
+    /// Calls that the instance has served, this one included. 0: it was made ahead.
     uses: u32,
     /// Whether every entry into the guest has come back as it should.
     intact: bool,
@@ -55,7 +57,7 @@ pub struct Call {
 
 impl Call {
     /// The one place where a store is made: every limit is set here, and nothing else makes one.
-    pub(crate) fn new(handler: &Arc<Handler>, deadline: Instant, limits: Limits) -> Self {
+    pub(crate) fn new(handler: &Arc<Handler>, code: Arc<Code>, deadline: Instant, limits: Limits) -> Self {
         let runtime = &handler.runtime;
         let mut store = Store::new(&runtime.engine, CallState::new(Arc::clone(handler), deadline, limits));
         store.limiter(|state| &mut state.limiter);
@@ -65,7 +67,7 @@ impl Call {
         // For each crossing, not for all of them together.
         store.set_hostcall_fuel(runtime.max_answer_bytes);
         store.set_max_component_handles(runtime.max_handles);
-        let mut call = Self { store, instance: None, uses: 1, intact: true, fuel: None };
+        let mut call = Self { store, code, instance: None, uses: 1, intact: true, fuel: None };
         // Before instantiation: a start function may loop as well.
         call.refill();
         call
@@ -83,8 +85,23 @@ impl Call {
         }
     }
 
-    /// Begins a call on an instance that has served others, with everything that a call has of its own.
+    /// Makes it an instance that has served nobody and waits for its call.
+    pub(crate) fn set_aside(&mut self) {
+        self.uses = 0;
+        // No call has used it.
+        self.fuel = None;
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.uses == 0
+    }
+
+    /// Begins a call on an instance that was there already, with everything that a call has of its own.
     pub(crate) fn begin_use(&mut self, handler: &Arc<Handler>, deadline: Instant) {
+        match self.is_unused() {
+            true => handler.plugin.metrics().stock_hit(),
+            false => handler.plugin.metrics().instance_reused(),
+        }
         self.uses += 1;
         self.store.data_mut().begin_use(handler, deadline);
         self.refill();
@@ -127,6 +144,10 @@ impl Call {
         }
     }
 
+    pub(crate) fn metrics(&self) -> tapline_metrics::PluginMetrics {
+        self.handler().plugin.metrics().clone()
+    }
+
     pub(crate) fn is_of(&self, plugin: &Plugin) -> bool {
         std::ptr::eq(&*self.handler().plugin, plugin)
     }
@@ -135,8 +156,8 @@ impl Call {
         &self.store.data().handler
     }
 
-    pub(crate) async fn instantiate(&mut self, handler: &Handler) -> Result<(), CallError> {
-        match handler.pre.instantiate_async(&mut self.store).await {
+    pub(crate) async fn instantiate(&mut self) -> Result<(), CallError> {
+        match self.code.pre.instantiate_async(&mut self.store).await {
             Ok(instance) => {
                 self.instance = Some(instance);
                 Ok(())
@@ -193,23 +214,57 @@ impl Call {
         }
     }
 
+    /// [`Call::invoke`] for a function whose types are known only at run time.
+    pub(crate) async fn invoke_dynamic(&mut self, params: &[Val]) -> Result<Vec<Val>, CallError> {
+        let intact = std::mem::replace(&mut self.intact, false);
+        let function = self.function_index(self.handler().index).ok();
+        let func = self.instance.zip(function).and_then(|(instance, it)| instance.get_func(&mut self.store, it));
+        let result = match func {
+            Some(func) => {
+                // Whatever stands there is replaced.
+                let mut results = vec![Val::Bool(false); func.ty(&self.store).results().len()];
+                func.call_async(&mut self.store, params, &mut results).await.map(|()| results)
+            }
+            None => Err(wasmtime::Error::msg("the function was there when the component was loaded")),
+        };
+        match result {
+            Ok(answer) => {
+                self.intact = intact;
+                Ok(answer)
+            }
+            Err(error) => Err(self.fault(&error, Stage::Call)),
+        }
+    }
+
+    /// The fuel that the call has used so far, where it is metered, and the most memory that the instance has had, in bytes.
+    pub(crate) fn used(&self) -> (Option<u64>, u64) {
+        let fuel = self.fuel.map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default()));
+        (fuel, self.store.data().limiter.peak_bytes())
+    }
+
     fn function<P, R>(&mut self) -> wasmtime::Result<wasmtime::component::TypedFunc<P, R>>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
         let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
-        let function = self.handler().function;
+        let function = self.function_index(self.handler().index)?;
         instance.get_typed_func::<P, R>(&mut self.store, &function)
     }
 
-    /// Checks the signature of the handler's function; see [`Tap::check`](crate::Tap::check).
+    fn function_index(&self, index: usize) -> wasmtime::Result<ComponentExportIndex> {
+        self.code.functions.get(index).copied().ok_or_else(|| wasmtime::Error::msg("the code has no such function"))
+    }
+
+    /// Checks the signature of one of the plugin's functions; see [`Tap::check`](crate::Tap::check).
     pub(crate) fn check(
         &mut self,
+        index: usize,
+        interface: usize,
         check: fn(usize, &mut crate::tap::Signature<'_>) -> wasmtime::Result<()>,
     ) -> wasmtime::Result<()> {
         let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
-        let (function, interface) = (self.handler().function, self.interface());
+        let function = self.function_index(index)?;
         let func = instance
             .get_func(&mut self.store, function)
             .ok_or_else(|| wasmtime::Error::msg("the interface has no function of that name"))?;

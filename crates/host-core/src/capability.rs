@@ -47,9 +47,11 @@ pub trait Capability: Send + Sync + 'static {
         true
     }
 
-    /// What it lets a plugin reach outside of the host. A host that [allows no such thing](crate::HostConfig::network_access)
-    /// refuses its grant. Defaults to nothing: whoever writes a capability that opens files or connections says so here.
-    fn reaches(&self) -> Option<Reach> {
+    /// What it lets a plugin reach outside of the host that is granted `value`. A host that
+    /// [allows no such thing](crate::HostConfig::network_access) refuses the grant. Defaults to nothing: whoever writes a
+    /// capability that opens files or connections says so here.
+    fn reaches(&self, value: &GrantValue) -> Option<Reach> {
+        let _ = value;
         None
     }
 

@@ -1,18 +1,17 @@
 //! Compilation, bounded: how large a plugin may be, how long it may take, with how much memory, and how many at once.
 
-use std::{
-    ffi::OsString, fs::File, io, io::Read, path::Path, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
-};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use tapline_cache::{CacheError, Loaded, Worker};
+use tapline_cache::{ArtifactKey, CacheError, Fingerprint, Loaded, Wasm, Worker};
 use tapline_tap_dispatch::PluginName;
 use tokio::{sync::Semaphore, task::JoinError, time::timeout};
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime::Engine;
 
 use crate::{
+    config::HostConfig,
     engine::{self, CodeSettings},
-    error::LoadError,
+    error::{HostError, LoadError},
     host::Inner,
     runtime::Runtime,
 };
@@ -115,6 +114,19 @@ pub fn compile_worker() -> ExitCode {
     })
 }
 
+/// The engines for which a host with these settings compiles plugins: without fuel, and with.
+///
+/// # Errors
+///
+/// The engine refuses the settings.
+pub fn code_fingerprints(config: &HostConfig) -> Result<[Fingerprint; 2], HostError> {
+    let of = |fuel| -> Result<Fingerprint, HostError> {
+        let engine = Engine::new(&engine::code_config(CodeSettings::new(config, fuel))).map_err(HostError::Engine)?;
+        Ok(Fingerprint::of(&engine))
+    };
+    Ok([of(false)?, of(true)?])
+}
+
 /// The places for compilations of one host.
 pub(crate) struct Compilations {
     places: Arc<Semaphore>,
@@ -154,24 +166,29 @@ impl Compilations {
     }
 }
 
-/// The compiled plugin: from the cache, where nothing is bounded because nothing is compiled, else from the compiler.
+/// The compiled plugin from the cache, where nothing is bounded because nothing is compiled.
+pub(crate) async fn find(
+    runtime: &Arc<Runtime>,
+    plugin: &PluginName,
+    key: ArtifactKey,
+) -> Result<Option<Loaded>, LoadError> {
+    let finding = Arc::clone(runtime);
+    let found = tokio::task::spawn_blocking(move || finding.cache.find(key)).await;
+    found.map_err(|error| LoadError::Engine { plugin: plugin.clone(), source: error.into() })
+}
+
+/// The compiled plugin from the compiler.
 pub(crate) async fn compile(
     host: &Inner,
     runtime: &Arc<Runtime>,
     plugin: &PluginName,
-    bytes: Arc<[u8]>,
+    wasm: Wasm,
 ) -> Result<Loaded, LoadError> {
-    let engine = |source: JoinError| LoadError::Engine { plugin: plugin.clone(), source: source.into() };
-    let (finding, wasm) = (Arc::clone(runtime), Arc::clone(&bytes));
-    // Hashing and reading take long enough to hold up the other tasks of this thread.
-    if let Some(found) = tokio::task::spawn_blocking(move || finding.cache.find(&wasm)).await.map_err(engine)? {
-        return Ok(found);
-    }
     let compiling = Arc::clone(runtime);
     let simd_is_off = !host.config.enable_simd;
     let compiled = host.compilations.run(move || {
-        compiling.cache.get_or_compile(&bytes).map_err(|error| {
-            let simd = simd_is_off && matches!(error, CacheError::Compile { .. }) && needs_simd(&bytes);
+        compiling.cache.get_or_compile_hashed(&wasm).map_err(|error| {
+            let simd = simd_is_off && matches!(error, CacheError::Compile { .. }) && needs_simd(wasm.bytes());
             (error, simd)
         })
     });
@@ -196,19 +213,6 @@ fn needs_simd(bytes: &[u8]) -> bool {
     let valid = |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
     let simd = WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD;
     !valid(WasmFeatures::all() - simd) && valid(WasmFeatures::all())
-}
-
-/// Reads a component that is not larger than `max`. `Err(Ok(size))`: it is larger.
-pub(crate) fn read_component(path: &Path, max: u64) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Err)?;
-    let size = file.metadata().map_err(Err)?.len();
-    if size > max {
-        return Err(Ok(size));
-    }
-    // The file may grow meanwhile, or be one without a size.
-    let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(Err)? as u64;
-    if read > max { Err(Ok(read)) } else { Ok(bytes.into()) }
 }
 
 #[cfg(test)]
@@ -246,14 +250,15 @@ mod tests {
         assert_eq!(compilations.run(|| 7).await.unwrap(), 7);
     }
 
+    /// The pool, the stack and the scan of dirty pages change no code.
     #[test]
-    fn a_file_that_is_too_large_is_not_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.wasm");
-        std::fs::write(&path, b"12345").unwrap();
-        assert_eq!(*read_component(&path, 5).unwrap(), *b"12345");
-        assert!(matches!(read_component(&path, 4), Err(Ok(5))));
-        assert!(matches!(read_component(Path::new("/dev/zero"), 10), Err(Ok(11))), "it has no size, and no end");
-        assert!(matches!(read_component(&directory.path().join("b.wasm"), 5), Err(Err(_))));
+    fn a_host_compiles_for_the_engines_that_are_named() {
+        let config = HostConfig { pool_size: 3, ..HostConfig::default() };
+        let named = code_fingerprints(&config).unwrap();
+        for (fuel, scan) in [(false, false), (false, true), (true, false)] {
+            let engine = Engine::new(&engine::engine_config(&config, fuel, scan).unwrap()).unwrap();
+            assert_eq!(Fingerprint::of(&engine), named[usize::from(fuel)]);
+        }
+        assert_ne!(named[0], named[1]);
     }
 }

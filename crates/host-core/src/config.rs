@@ -72,6 +72,9 @@ pub struct HostConfig {
     pub max_handles: usize,
     /// Compiled plugins kept in memory. Defaults to [`DEFAULT_CACHE_SIZE`].
     pub cache_size: usize,
+    /// Bytes of compiled code kept in memory, and in the directory. Defaults to
+    /// [`DEFAULT_MAX_BYTES`](crate::cache::DEFAULT_MAX_BYTES).
+    pub cache_max_bytes: u64,
     /// Where compiled plugins are kept between runs. Defaults to nowhere.
     pub cache_directory: Option<PathBuf>,
     /// Whether a plugin may be granted what [reaches](crate::Capability::reaches) other machines. A load that grants it all
@@ -128,6 +131,7 @@ impl Default for HostConfig {
             max_answer_bytes: DEFAULT_MAX_ANSWER_BYTES,
             max_handles: DEFAULT_MAX_HANDLES,
             cache_size: DEFAULT_CACHE_SIZE,
+            cache_max_bytes: tapline_cache::DEFAULT_MAX_BYTES,
             cache_directory: None,
             network_access: true,
             filesystem_access: true,

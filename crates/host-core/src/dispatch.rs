@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     call::{Call, Handler},
+    code::bring,
     error::{CallError, Fault},
     nesting::{Enclosing, MAX_NESTED_CALLS},
     state::{contain, panic_message},
@@ -198,7 +199,7 @@ impl<T: Tap<Answer = Option<A>>, A: Send + 'static> Fold<T> for First {
 }
 
 /// Runs one handler, on a fresh instance unless its plugin is reused, under one deadline, and records what became of it.
-async fn run<T: Tap>(
+pub(crate) async fn run<T: Tap>(
     handler: &Arc<Handler>,
     input: &T::Input,
     narrower: Option<Limits>,
@@ -213,6 +214,18 @@ async fn run<T: Tap>(
         Ok(pass) => record.pass = Some(pass),
         Err(open) => return Err(record.failed(handler.error(open))),
     }
+    let code = match handler.plugin.code.get() {
+        Some(code) => code,
+        // Rare, and large: it would make the future of every call larger.
+        None => match Box::pin(bring(handler)).await {
+            Ok(code) => {
+                // The deadline is for the call; bringing code has its own.
+                record.started = Instant::now();
+                code
+            }
+            Err(reason) => return Err(record.failed(handler.error(Fault::NotLoaded { reason }))),
+        },
+    };
     let slots = &handler.runtime.slots;
     let mut slot = match slots.try_take(&handler.plugin) {
         Some(slot) => slot,
@@ -234,12 +247,11 @@ async fn run<T: Tap>(
     let deadline = record.started + limit;
     // A call ends with the one around it, which drops it. That is not held against this plugin: it had no time of its own.
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
-    // The limiter of an instance that was used has its plugin's limits.
+    // The limiter of an instance that was there already has its plugin's limits.
     let (mut call, is_fresh) = match slot.used().filter(|_| narrower.is_none()) {
-        None => (Call::new(handler, ends, limits), true),
+        None => (Call::new(handler, code, ends, limits), true),
         Some(mut call) => {
             call.begin_use(handler, ends);
-            handler.plugin.metrics().instance_reused();
             (call, false)
         }
     };
@@ -249,7 +261,7 @@ async fn run<T: Tap>(
         // Kilobytes: pinned where it is made, and never moved.
         let calling = pin!(Some(async {
             if is_fresh {
-                call.instantiate(handler).await?;
+                call.instantiate().await?;
                 *instantiated = Some(Instant::now());
             }
             T::call(&mut call, input).await
@@ -268,6 +280,8 @@ async fn run<T: Tap>(
     record.answered = Some(Instant::now());
     if matches!(ended, Some(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
+    } else if handler.plugin.stock.is_some() {
+        slot.leave(&handler.plugin, call);
     } else {
         // After a trap or a timeout always: such a store is never used again.
         drop(call);

@@ -17,9 +17,8 @@ use crate::{
 /// The tick of the epoch clock: how long a guest may run before it yields to the other tasks of its thread.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 
-/// Memories and tables that one component may have: what a plugin built with the sealed adapter needs (its own memory, its
-/// table and the encoder's), with room for a language that brings more.
-pub(crate) const MEMORIES_PER_COMPONENT: u32 = 1;
+/// Tables that one component may have: what a plugin built with the sealed adapter needs (its table and the encoder's), with
+/// room for a language that brings more.
 pub(crate) const TABLES_PER_COMPONENT: u32 = 8;
 
 /// Dirty memory and tables that are cleared in place rather than given back to the kernel: more than a tap touches.
@@ -72,11 +71,12 @@ pub fn engine_config(config: &HostConfig, fuel: bool, pagemap_scan: bool) -> Res
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(config.limits.max_instances()))
-        .total_memories(slots.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_memories(slots.saturating_mul(config.limits.max_memories()))
         .total_tables(slots.saturating_mul(TABLES_PER_COMPONENT))
         .total_stacks(slots)
         .max_core_instances_per_component(config.limits.max_instances())
-        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_memories_per_component(config.limits.max_memories())
+        .max_memories_per_module(config.limits.max_memories())
         .max_tables_per_component(TABLES_PER_COMPONENT)
         // The engine's own default is one: a module could not have what its component may.
         .max_tables_per_module(TABLES_PER_COMPONENT)
@@ -102,13 +102,16 @@ pub(crate) struct CodeSettings {
     optimisation: Optimisation,
     parallel_compilation: bool,
     enable_simd: bool,
+    /// Several memories in one module: where the limits allow more than one.
+    multi_memory: bool,
     fuel: bool,
 }
 
 impl CodeSettings {
     pub(crate) fn new(config: &HostConfig, fuel: bool) -> Self {
         let HostConfig { optimisation, parallel_compilation, enable_simd, .. } = *config;
-        Self { optimisation, parallel_compilation, enable_simd, fuel }
+        let multi_memory = config.limits.max_memories() > 1;
+        Self { optimisation, parallel_compilation, enable_simd, multi_memory, fuel }
     }
 }
 
@@ -134,7 +137,7 @@ pub(crate) fn code_config(settings: CodeSettings) -> Config {
         .wasm_function_references(false)
         .wasm_threads(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        .wasm_multi_memory(settings.multi_memory)
         // Fibers alone serve async host functions; the concurrency machinery would triple the price of a call.
         .concurrency_support(false);
     engine

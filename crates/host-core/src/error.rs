@@ -1,6 +1,6 @@
 //! What goes wrong, and whose fault it is.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::functions::FunctionPattern;
 use tapline_metrics::CompilationRefused;
@@ -58,6 +58,14 @@ pub enum LoadError {
     /// The component exports no tap that this host knows.
     #[error("plugin `{plugin}` exports no tap of this host; it exports {}", list(exports))]
     NoTap {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// What it does export.
+        exports: Vec<String>,
+    },
+    /// The component is loaded for its functions, and exports none.
+    #[error("plugin `{plugin}` exports no function; it exports {}", list(exports))]
+    NoFunction {
         /// The plugin's name.
         plugin: PluginName,
         /// What it does export.
@@ -128,6 +136,12 @@ pub enum LoadError {
     /// A plugin of this name is loaded already.
     #[error("two plugins are called `{plugin}`")]
     Duplicate {
+        /// The name.
+        plugin: PluginName,
+    },
+    /// No plugin of this name is loaded that could be replaced.
+    #[error("no plugin is called `{plugin}`, so there is none to replace")]
+    NotLoaded {
         /// The name.
         plugin: PluginName,
     },
@@ -215,6 +229,12 @@ pub enum LoadError {
         /// How long this one waited.
         waited: Duration,
     },
+    /// The plugin's file is another one than when it was loaded, and what was compiled from that one is gone.
+    #[error("plugin `{plugin}`: its file has changed since it was loaded")]
+    Changed {
+        /// The plugin's name.
+        plugin: PluginName,
+    },
     /// The plugin uses instructions that are switched off for this host.
     #[error("plugin `{plugin}` uses {feature}, which is switched off")]
     FeatureOff {
@@ -290,6 +310,7 @@ impl LoadError {
     pub fn party(&self) -> Party {
         match self {
             Self::NoTap { .. }
+            | Self::NoFunction { .. }
             | Self::TapTwice { .. }
             | Self::Metadata { .. }
             | Self::Signature { .. }
@@ -343,6 +364,7 @@ impl LoadError {
                 format!("take `{setting}` out of the plugin's limits, or set it under [host.limits]")
             }
             Self::Duplicate { .. } => "give one of them another name in tapline.toml".to_owned(),
+            Self::NotLoaded { .. } => "load it instead; the names are those of the configuration".to_owned(),
             Self::ReuseOff { plugin } => {
                 format!("take [plugins.{plugin}.reuse] out of tapline.toml, or set `enable_reuse` under [host]")
             }
@@ -365,6 +387,7 @@ impl LoadError {
                 "load it again later, or compile in workers, which end in time: `worker` under [host.compilation]"
                     .to_owned()
             }
+            Self::Changed { .. } => "load it again, and have its new file checked like that of any other".to_owned(),
             Self::FeatureOff { setting, .. } => {
                 format!("set `{setting}` to true under [host], or build the plugin without it")
             }
@@ -485,6 +508,11 @@ pub enum Fault {
     },
     /// The host is shutting down.
     ShuttingDown,
+    /// The plugin's code is not in memory, and could not be brought: it does not compile, for example, or does not start.
+    NotLoaded {
+        /// Why. Its party is who has to act.
+        reason: Arc<LoadError>,
+    },
     /// The engine failed in a way that none of the others describes.
     Engine {
         /// What it says.
@@ -499,6 +527,7 @@ impl Fault {
         match self {
             Self::HostFunction { .. } | Self::HostPanicked { .. } | Self::Engine { .. } => Party::Host,
             Self::Overloaded { .. } | Self::ShuttingDown => Party::Operator,
+            Self::NotLoaded { reason } => reason.party(),
             _ => Party::Guest,
         }
     }
@@ -514,6 +543,7 @@ impl Fault {
             Self::BreakerOpen { .. } => {
                 "see in the log why the plugin failed; one that is mended and loaded again is called at once"
             }
+            Self::NotLoaded { .. } => "see in the log why, or let `tapline plugins` load it and say what to do",
             Self::TooDeep { .. } => "see which plugin calls itself, or another that calls it, through a host function",
             _ => return None,
         })
@@ -541,6 +571,7 @@ impl Fault {
             Self::Overloaded { .. } => Outcome::Overloaded,
             Self::BreakerOpen { .. } => Outcome::BreakerOpen,
             Self::TooDeep { .. } => Outcome::TooDeep,
+            Self::NotLoaded { .. } => Outcome::NotLoaded,
             Self::ShuttingDown => Outcome::ShuttingDown,
         }
     }
@@ -578,6 +609,15 @@ impl fmt::Display for Fault {
             }
             Self::TooDeep { limit } => {
                 write!(f, "was not called: {limit} calls may be around a call, and there are more")
+            }
+            Self::NotLoaded { reason } => {
+                write!(f, "could not be loaded: {reason}")?;
+                let mut cause = reason.source();
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
             }
             Self::ShuttingDown => f.write_str("the host is shutting down"),
             Self::Engine { message } => write!(f, "the engine failed: {message}"),

@@ -3,10 +3,11 @@
 use std::{
     any::TypeId,
     collections::BTreeMap,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
+use serde::Serialize;
 use tapline_limits::{Limits, MemoryTracker};
 use tapline_metrics::Metrics;
 use tapline_tap_dispatch::{Contract, Order, PluginName};
@@ -21,10 +22,12 @@ use crate::{
     dispatch::{Fold, Handlers},
     engine::EngineFacts,
     error::{CallError, HostError, LoadError},
+    exported::{self, Functions},
     load,
     plugin::{Plugin, PluginSpec},
     runtime::Runtime,
     slots::Slots,
+    stock,
     tap::{Tap, TapKind},
 };
 
@@ -46,7 +49,9 @@ pub(crate) struct Inner {
     fuelled: OnceLock<Arc<Runtime>>,
     registry: RwLock<Arc<Registry>>,
     /// Held while the registry is rebuilt, so that two loads do not lose each other's plugin.
-    loading: tokio::sync::Mutex<()>,
+    pub(crate) loading: tokio::sync::Mutex<()>,
+    /// Held for all of a reload, so that of two the one that was asked for later is the one that stays.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
 }
 
 /// What is loaded. Never changed: a load makes a new one.
@@ -57,10 +62,36 @@ pub(crate) struct Registry {
     pub(crate) taps: Vec<Option<Resolved>>,
 }
 
+impl Registry {
+    /// Whether dispatches call this very plugin.
+    fn calls(&self, plugin: &Arc<Plugin>) -> bool {
+        self.plugins.get(plugin.name()).is_some_and(|loaded| loaded.enabled && Arc::ptr_eq(&loaded.plugin, plugin))
+    }
+}
+
 /// One tap with its handlers in their order.
 pub(crate) struct Resolved {
     pub(crate) order: Order,
     pub(crate) handlers: Arc<[Arc<Handler>]>,
+}
+
+/// What the pool has done. A "VM" is an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PoolMetrics {
+    /// Instances that can exist at the same time.
+    pub pool_size: usize,
+    /// Instances that serve a call now.
+    pub active_vms: usize,
+    /// Instances that wait for a call: of a stock, or for their next use.
+    pub idle_vms: usize,
+    /// Calls that found an instance which was there already.
+    pub pool_hits: u64,
+    /// Calls that made their instance.
+    pub pool_misses: u64,
+    /// How long a call waited for a slot of the pool, in milliseconds, on average of all calls: also those that did not
+    /// have to wait.
+    pub average_wait_ms: f64,
 }
 
 /// Sets up a [`Host`].
@@ -125,7 +156,8 @@ impl HostBuilder {
                 plain,
                 fuelled: OnceLock::new(),
                 registry: RwLock::default(),
-                loading: tokio::sync::Mutex::new(()),
+                loading: tokio::sync::Mutex::default(),
+                reloading: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -157,15 +189,34 @@ impl Host {
     ///
     /// See [`LoadError`]; each names the plugin, and most have a hint.
     pub async fn load(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
-        if self.registry().plugins.contains_key(&spec.name) {
-            return Err(LoadError::Duplicate { plugin: spec.name });
-        }
+        self.refuse_duplicate(&spec)?;
         // Compiling may take long; nobody who loads or unloads another plugin waits for it.
-        let loaded = load::load(&self.inner, spec).await.map_err(LoadError::made_readable).inspect_err(|error| {
-            if let Some(reason) = error.compilation_refused() {
-                self.inner.metrics.compilation_refused(reason);
-            }
-        })?;
+        let loaded = load::load(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
+        self.add(loaded).await
+    }
+
+    /// Loads one plugin without its code: reads and checks the file, and puts it into the order of its taps. Its code is
+    /// brought by [`Host::bring_all`] or by its first call, which waits for that, outside of its own deadline and for no
+    /// longer than a compilation may take. A plugin that does not compile, or does not start, then fails its calls with
+    /// [`Fault::NotLoaded`](crate::Fault::NotLoaded).
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::load`], but for what only the code shows.
+    pub async fn load_lazily(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
+        self.refuse_duplicate(&spec)?;
+        let loaded = load::load_lazily(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
+        self.add(loaded).await
+    }
+
+    fn refuse_duplicate(&self, spec: &PluginSpec) -> Result<(), LoadError> {
+        match self.registry().plugins.contains_key(&spec.name) {
+            true => Err(LoadError::Duplicate { plugin: spec.name.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    async fn add(&self, loaded: load::Loaded) -> Result<Arc<Plugin>, LoadError> {
         let _guard = self.inner.loading.lock().await;
         let plugin = Arc::clone(&loaded.plugin);
         let mut plugins = self.registry().plugins.clone();
@@ -185,19 +236,52 @@ impl Host {
     pub async fn unload(&self, name: &PluginName) -> Result<bool, LoadError> {
         let _guard = self.inner.loading.lock().await;
         let mut plugins = self.registry().plugins.clone();
-        let Some(removed) = plugins.remove(name) else { return Ok(false) };
+        if plugins.remove(name).is_none() {
+            return Ok(false);
+        }
         self.install(plugins)?;
-        self.inner.plain.slots.retire(&removed.plugin);
-        // A breaker that is gone is not open.
-        removed.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
         Ok(true)
     }
 
-    fn install(&self, plugins: BTreeMap<PluginName, load::Loaded>) -> Result<(), LoadError> {
+    /// Loads a component for its exported functions, whatever they are: it becomes no part of any tap, and
+    /// [`Host::plugins`] does not list it. What it may import and use is decided as for a plugin.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; among them that it exports no function.
+    pub async fn load_functions(&self, spec: PluginSpec) -> Result<Functions, LoadError> {
+        exported::load(self, spec).await.map_err(|error| self.inner.refused(error))
+    }
+
+    /// Makes these what dispatches see from now on, in one step. Calls that run on what was before end as they would have.
+    /// With `loading` held.
+    ///
+    /// # Errors
+    ///
+    /// The order of a tap has no solution. Everything is as it was.
+    pub(crate) fn install(&self, plugins: BTreeMap<PluginName, load::Loaded>) -> Result<(), LoadError> {
         let taps = load::resolve(&self.inner.taps, &plugins)?;
         self.inner.metrics.set_plugins_loaded(plugins.len() as u64);
-        *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Registry { plugins, taps });
+        let installed = Arc::new(Registry { plugins, taps });
+        let before = {
+            let mut registry = self.inner.registry.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *registry, Arc::clone(&installed))
+        };
+        for loaded in installed.plugins.values().filter(|loaded| loaded.enabled) {
+            loaded.plugin.retired.store(false, Relaxed);
+            // Any of them makes the same instances.
+            loaded.handlers().take(1).for_each(stock::keep);
+        }
+        for gone in before.plugins.values().filter(|loaded| !installed.calls(&loaded.plugin)) {
+            self.inner.plain.slots.retire(&gone.plugin);
+            // A breaker that is gone is not open.
+            gone.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
+        }
         Ok(())
+    }
+
+    pub(crate) fn slots_of_host(&self) -> &Slots {
+        &self.inner.plain.slots
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {
@@ -208,6 +292,11 @@ impl Host {
     ///
     /// Handlers that do not feed each other run at the same time. A plugin that loops, traps or answers nonsense costs
     /// its own answer; what that does to the dispatch is the tap's failure policy.
+    ///
+    /// A dispatch sees the plugins that are loaded at the moment of this call, each in one version, until it ends; what is
+    /// loaded, replaced or removed meanwhile counts for those that begin later. A dispatch that a host function makes in
+    /// the middle of a call is one of its own and begins then: once a plugin is removed, nothing calls it any more but the
+    /// dispatches that were under way.
     ///
     /// # Errors
     ///
@@ -248,7 +337,7 @@ impl Host {
         Some(Arc::clone(&registry.taps.get(index)?.as_ref()?.handlers))
     }
 
-    /// What is loaded, by name.
+    /// What is loaded, by name, disabled plugins included.
     #[must_use]
     pub fn plugins(&self) -> Vec<Arc<Plugin>> {
         self.registry().plugins.values().map(|loaded| Arc::clone(&loaded.plugin)).collect()
@@ -313,6 +402,20 @@ impl Host {
         (slots.in_use(), slots.limit())
     }
 
+    /// What the pool has done since the host started. Zero where [`HostConfig::enable_metrics`] is off, but for the
+    /// instances that there are now.
+    #[must_use]
+    pub fn pool_metrics(&self) -> PoolMetrics {
+        let slots = &self.inner.plain.slots;
+        let idle_vms = slots.idle();
+        let counts = self.inner.metrics.pool_counts();
+        let (pool_hits, pool_misses) = (counts.taken, counts.made.saturating_sub(counts.made_ahead));
+        let calls = pool_hits + pool_misses;
+        let average_wait_ms = if calls == 0 { 0.0 } else { 1000.0 * counts.waited_seconds / calls as f64 };
+        let active_vms = slots.in_use().saturating_sub(idle_vms);
+        PoolMetrics { pool_size: slots.limit(), active_vms, idle_vms, pool_hits, pool_misses, average_wait_ms }
+    }
+
     /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running; they end
     /// at their own deadlines.
     pub async fn shut_down(&self, bound: Duration) -> bool {
@@ -330,6 +433,14 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Counts a load that was refused, and makes its error fit to be shown.
+    pub(crate) fn refused(&self, error: LoadError) -> LoadError {
+        if let Some(reason) = error.compilation_refused() {
+            self.metrics.compilation_refused(reason);
+        }
+        error.made_readable()
+    }
+
     /// The engine for plugins with fuel, or the one for plugins without.
     pub(crate) fn runtime(&self, fuel: bool) -> Result<&Arc<Runtime>, HostError> {
         if !fuel {

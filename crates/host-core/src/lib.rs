@@ -7,6 +7,7 @@
 //! - [`Host`] is set up once, loads plugins and dispatches taps.
 //! - [`Tap`] describes an extension point: its WIT interfaces, its types, and how answers fold.
 //! - [`Capability`] is a group of host functions that an operator grants by name.
+//! - [`Functions`] are the exports of a component that is no plugin: called by name, with dynamic arguments.
 //!
 //! Errors say who is at fault: [`LoadError`] when a plugin is refused, [`CallError`] when one handler does not answer,
 //! [`HostError`] when a host cannot be set up.
@@ -48,25 +49,31 @@
 mod breaker;
 mod call;
 mod capability;
+mod code;
 mod compile;
 mod config;
 mod diagnostics;
 mod dispatch;
 mod engine;
 mod error;
+mod exported;
 mod functions;
 mod host;
+mod idle;
 mod load;
 mod manifest;
 mod needs;
 mod nesting;
 mod plugin;
+mod read;
 mod readable;
+mod reload;
 mod reuse;
 mod runtime;
 mod slots;
 mod stages;
 mod state;
+mod stock;
 mod swap;
 mod tap;
 mod text;
@@ -76,7 +83,7 @@ pub use call::Call;
 pub use capability::{Capability, GrantValue, Granted, Reach};
 pub use compile::{
     Compilation, CompileWorker, DEFAULT_COMPILE_MEMORY_BYTES, DEFAULT_COMPILE_TIMEOUT, DEFAULT_MAX_COMPILATIONS,
-    DEFAULT_MAX_COMPONENT_BYTES, DEFAULT_MAX_FUNCTION_BYTES, compile_worker,
+    DEFAULT_MAX_COMPONENT_BYTES, DEFAULT_MAX_FUNCTION_BYTES, code_fingerprints, compile_worker,
 };
 pub use config::{
     DEFAULT_CACHE_SIZE, DEFAULT_INITIAL_POOL_SIZE, DEFAULT_MAX_ANSWER_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_WAIT,
@@ -86,13 +93,16 @@ pub use diagnostics::GuestOutput;
 pub use dispatch::{Alter, Change, Collect, Contributions, Decision, First, Fold, Handlers, Notify, Vote};
 pub use engine::{EPOCH_TICK, EngineFacts, engine_config};
 pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, Party};
+pub use exported::{Answered, Function, Functions, LoadTimes, MAX_FUNCTIONS};
 pub use functions::{FunctionPattern, PatternError};
-pub use host::{Host, HostBuilder};
+pub use host::{Host, HostBuilder, PoolMetrics};
 pub use manifest::{Manifest, TAPS_SECTION, TapPlacement, TapRecord};
 pub use nesting::MAX_NESTED_CALLS;
 pub use plugin::{Plugin, PluginSource, PluginSpec};
+pub use reload::Applied;
 pub use reuse::{MAX_USES, Reuse};
 pub use state::CallState;
+pub use stock::Stock;
 pub use swap::swap_is_impossible;
 pub use tap::{Interface, Signature, Tap};
 pub use tapline_cache as cache;

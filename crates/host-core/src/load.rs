@@ -2,48 +2,46 @@
 
 use std::{
     collections::BTreeMap,
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
     sync::{Arc, atomic::AtomicBool},
-    task::Poll,
-    time::Duration,
 };
 
-use tapline_cache::Source;
+use tapline_cache::Wasm;
 use tapline_limits::Limits;
-use tapline_metrics::CacheLevel;
-use tapline_tap_dispatch::{BreakerSettings, Contract, Placement, PluginName, TapName};
-use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{Component, InstancePre};
+use tapline_tap_dispatch::{BreakerSettings, Contract, Override, Placement, PluginName, TapName};
 
 use crate::{
     breaker::HandlerBreaker,
-    call::{Call, Handler},
+    call::Handler,
     capability::{Capability, Granted},
-    compile::{Compilation, compile, read_component},
+    code::{self, PluginCode},
+    compile::Compilation,
     config::HostConfig,
-    engine::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT},
-    error::{CallError, Fault, LoadError},
+    engine::TABLES_PER_COMPONENT,
+    error::LoadError,
     functions,
     host::{Inner, Resolved},
     manifest::Manifest,
-    nesting::Enclosing,
-    plugin::{Plugin, PluginSource, PluginSpec},
-    reuse,
+    plugin::{Plugin, PluginSpec},
+    read, reuse,
     runtime::Runtime,
     slots::Lane,
     stages::Stages,
-    state::{CallState, panic_message},
-    tap::{Interface, TapKind},
+    stock::{self, Keeper},
+    tap::TapKind,
 };
 
 /// A plugin with its handlers.
 #[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) plugin: Arc<Plugin>,
+    /// The operator's order, by tap.
+    pub(crate) order: BTreeMap<String, Override>,
+    /// Everything else that the operator said, but for the source: a spec that says the same changes nothing.
+    pub(crate) settings: Arc<PluginSpec>,
+    /// Whether dispatches call it.
+    pub(crate) enabled: bool,
     /// By tap, with the author's wishes for the order.
-    handlers: BTreeMap<&'static str, (Arc<Handler>, Placement)>,
+    pub(crate) handlers: BTreeMap<&'static str, (Arc<Handler>, Placement)>,
 }
 
 impl Loaded {
@@ -52,100 +50,106 @@ impl Loaded {
     }
 }
 
+/// A component that has been read and checked, and of which nothing is compiled.
+pub(crate) struct Checked {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) breaker: BreakerSettings,
+    taps: Vec<(TapName, TapKind, usize)>,
+}
+
 /// Reads, checks and compiles one plugin, and tries it.
-pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadError> {
-    let name = spec.name.clone();
+pub(crate) async fn load(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
     let mut stages = Stages::begin();
-    let bytes = read(&name, &spec.source, host.config.compilation.max_component_bytes).await?;
+    let wasm = read::read(&spec.name, &spec.source, host.config.compilation.max_component_bytes).await?;
     stages.end("read");
-    let manifest = look_at(&name, &bytes).await?;
-    let granted = check_grants(&host.config, &host.capabilities, &spec)?;
-    functions::check(&spec, &manifest)?;
-    check_imports(&host.capabilities, &spec, &manifest)?;
+    load_wasm(host, spec, wasm, stages).await
+}
+
+/// [`load`] for what was read from the source before.
+pub(crate) async fn load_wasm(
+    host: &Arc<Inner>,
+    spec: PluginSpec,
+    wasm: Wasm,
+    mut stages: Stages,
+) -> Result<Loaded, LoadError> {
+    let manifest = read::manifest(&spec.name, &wasm).await?;
+    let loaded = check_plugin(host, spec, wasm, manifest)?;
+    stages.end("check");
+    // A plugin has at least one: any of them will do.
+    if let Some(handler) = loaded.handlers().next() {
+        code::bring_now(handler, stages).await?;
+    }
+    Ok(loaded)
+}
+
+/// Reads and checks one plugin: everything that can be known without its code, which the first call brings.
+pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
+    let wasm = read::read(&spec.name, &spec.source, host.config.compilation.max_component_bytes).await?;
+    let manifest = read::manifest(&spec.name, &wasm).await?;
+    check_plugin(host, spec, wasm, manifest)
+}
+
+fn check_plugin(host: &Arc<Inner>, mut spec: PluginSpec, wasm: Wasm, manifest: Manifest) -> Result<Loaded, LoadError> {
+    let find = |manifest: &Manifest| find_taps(&host.taps, &spec.name, manifest);
+    let Checked { plugin, runtime, breaker, taps } = check(host, &spec, wasm, manifest, find)?;
+    let mut handlers = BTreeMap::new();
+    for (index, (tap, kind, interface)) in taps.into_iter().enumerate() {
+        let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
+        let placement = record.map(|record| Placement::from(&record.placement)).unwrap_or_default();
+        let handler = Arc::new(Handler {
+            plugin: Arc::clone(&plugin),
+            runtime: Arc::clone(&runtime),
+            index,
+            interface,
+            fields: record.and_then(|record| sorted(record.fields.clone()?)),
+            metrics: host.metrics.tap(plugin.name.as_ref(), tap.as_ref()),
+            breaker: HandlerBreaker::new(breaker),
+            tap,
+        });
+        handlers.insert(kind.name, (handler, placement));
+    }
+    let order = std::mem::take(&mut spec.order);
+    Ok(Loaded { plugin, order, settings: Arc::new(spec.without_source()), enabled: true, handlers })
+}
+
+/// Checks one component. `find` says through which of its exports it will be called.
+pub(crate) fn check(
+    host: &Arc<Inner>,
+    spec: &PluginSpec,
+    wasm: Wasm,
+    manifest: Manifest,
+    find: impl FnOnce(&Manifest) -> Result<Vec<(TapName, TapKind, usize)>, LoadError>,
+) -> Result<Checked, LoadError> {
+    let name = spec.name.clone();
+    let granted = check_grants(&host.config, &host.capabilities, spec)?;
+    functions::check(spec, &manifest)?;
+    check_imports(&host.capabilities, spec, &manifest)?;
     let limits = spec.effective_limits(&host.config)?;
     let breaker = spec.effective_breaker(&host.config)?;
-    let lane = Lane::new(&host.config, &spec)?;
-    reuse::check(&host.config, &host.capabilities, &spec)?;
+    let lane = Lane::new(&host.config, spec)?;
+    reuse::check(&host.config, &host.capabilities, spec)?;
+    stock::check(&host.config, spec)?;
     check_size(&name, &manifest, &limits, &host.config.compilation)?;
-    let kinds = find_taps(&host.taps, &name, &manifest)?;
-
-    let runtime = Arc::clone(host.runtime(limits.enable_fuel_metering()).map_err(|error| LoadError::Engine {
-        plugin: name.clone(),
-        source: wasmtime::Error::msg(error.to_string()),
-    })?);
-    stages.end("check");
-    let artifact = compile(host, &runtime, &name, bytes).await?;
-    stages.end(if artifact.source == Source::Compiled { "compile" } else { "find compiled" });
-    match artifact.source {
-        Source::Memory => host.metrics.cache_loaded(CacheLevel::Memory),
-        Source::Disk => host.metrics.cache_loaded(CacheLevel::Disk),
-        Source::Compiled => {
-            host.metrics.cache_loaded(CacheLevel::Compiled);
-            host.metrics.compiled(artifact.took);
-        }
-        _ => {}
-    }
-
+    let taps = find(&manifest)?;
+    let runtime = host
+        .runtime(limits.enable_fuel_metering())
+        .map_err(|error| LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg(error.to_string()) })?;
+    let kinds = taps.iter().map(|(_, kind, interface)| (*kind, *interface)).collect();
     let plugin = Arc::new(Plugin {
-        name: name.clone(),
         manifest,
-        key: artifact.key,
+        code: PluginCode::new(host, runtime, spec.source.clone(), wasm, kinds),
         limits,
         granted,
         grant_names: spec.grants.keys().cloned().collect(),
-        order: spec.order,
         metrics: host.metrics.plugin(name.as_ref()),
+        name,
         lane,
         reuse: spec.reuse,
+        stock: spec.stock.map(Keeper::new),
         retired: AtomicBool::new(false),
     });
-    let pre = pre_instantiate(&runtime, &name, &artifact.component)?;
-    stages.end("link");
-    let mut handlers = BTreeMap::new();
-    for (tap, kind, interface) in kinds {
-        let handler = handler(host, &plugin, &runtime, &artifact.component, &pre, (tap, kind, interface), breaker)?;
-        let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
-        let placement = record.map(|record| Placement::from(&record.placement)).unwrap_or_default();
-        probe(&handler, kind, interface).await?;
-        if handlers.is_empty() {
-            warm(&handler, host.config.initial_pool_size).await?;
-        }
-        handlers.insert(kind.name, (handler, placement));
-    }
-    stages.end("instantiate");
-    stages.judge(&name, host.config.cold_start_target);
-    Ok(Loaded { plugin, handlers })
-}
-
-/// The bytes of a component that is not too large to be looked at.
-async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Arc<[u8]>, LoadError> {
-    let too_large = |needs| LoadError::TooLarge { plugin: name.clone(), what: "bytes", needs, limit: max };
-    match source {
-        PluginSource::Bytes(bytes) if bytes.len() as u64 > max => Err(too_large(bytes.len() as u64)),
-        PluginSource::Bytes(bytes) => Ok(Arc::clone(bytes)),
-        PluginSource::File(path) => {
-            let file = path.clone();
-            let read = tokio::task::spawn_blocking(move || read_component(&file, max)).await;
-            read.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?.map_err(|refused| {
-                match refused {
-                    Ok(size) => too_large(size),
-                    Err(source) => LoadError::Read { plugin: name.clone(), path: path.clone(), source },
-                }
-            })
-        }
-    }
-}
-
-/// Reads the manifest of a component: of a large one, which may have millions of parts, where nobody waits for the thread.
-async fn look_at(name: &PluginName, bytes: &Arc<[u8]>) -> Result<Manifest, LoadError> {
-    // A quarter of a millisecond, if it is all parts of three bytes.
-    const SMALL: usize = 64 << 10;
-    if bytes.len() <= SMALL {
-        return Manifest::read(name, bytes);
-    }
-    let (plugin, component) = (name.clone(), Arc::clone(bytes));
-    let reading = tokio::task::spawn_blocking(move || Manifest::read(&plugin, &component));
-    reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
+    Ok(Checked { plugin, runtime: Arc::clone(runtime), breaker, taps })
 }
 
 /// The handlers of each tap of the host, in the order of its taps. `None`: no plugin implements the tap.
@@ -156,9 +160,9 @@ pub(crate) fn resolve(
     let mut resolved = Vec::new();
     for (contract, kind) in taps {
         let mut wishes = Vec::new();
-        for (name, loaded) in plugins {
+        for (name, loaded) in plugins.iter().filter(|(_, loaded)| loaded.enabled) {
             if let Some((_, placement)) = loaded.handlers.get(kind.name) {
-                let placement = match loaded.plugin.order.get(kind.name) {
+                let placement = match loaded.order.get(kind.name) {
                     Some(operator) => operator.apply_to(placement.clone()),
                     None => placement.clone(),
                 };
@@ -196,7 +200,7 @@ fn check_grants(
                 known: capabilities.iter().filter_map(|known| Some(known.grant_name()?.to_owned())).collect(),
             });
         };
-        if let Some((false, setting)) = capability.reaches().map(|reach| config.access(reach)) {
+        if let Some((false, setting)) = capability.reaches(value).map(|reach| config.access(reach)) {
             return Err(LoadError::AccessOff { plugin: spec.name.clone(), grant, setting });
         }
         match capability.grant(spec.name.as_ref(), value) {
@@ -256,7 +260,7 @@ fn check_size(
         ("bytes in one function", manifest.largest_function, compilation.max_function_bytes),
         ("instances", manifest.instances, u64::from(limits.max_instances())),
         ("nested components", manifest.components, MAX_NESTED_COMPONENTS),
-        ("memories", manifest.memories, u64::from(limits.max_memories().min(MEMORIES_PER_COMPONENT))),
+        ("memories", manifest.memories, u64::from(limits.max_memories())),
         ("tables", manifest.tables, u64::from(TABLES_PER_COMPONENT)),
         ("bytes of memory", manifest.memory_pages.saturating_mul(PAGE), limits.max_memory_bytes()),
         ("table elements", manifest.table_elements, u64::from(limits.max_table_elements())),
@@ -301,98 +305,8 @@ fn exports(manifest: &Manifest, interface: &str) -> bool {
     manifest.exports.iter().any(|export| export == interface)
 }
 
-fn pre_instantiate(
-    runtime: &Runtime,
-    name: &PluginName,
-    component: &Component,
-) -> Result<InstancePre<CallState>, LoadError> {
-    runtime.linker.instantiate_pre(component).map_err(|source| LoadError::Engine { plugin: name.clone(), source })
-}
-
-fn handler(
-    host: &Inner,
-    plugin: &Arc<Plugin>,
-    runtime: &Arc<Runtime>,
-    component: &Component,
-    pre: &InstancePre<CallState>,
-    (tap, kind, interface): (TapName, TapKind, usize),
-    breaker: BreakerSettings,
-) -> Result<Arc<Handler>, LoadError> {
-    let Interface { name, function, mode } = kind.interfaces[interface];
-    let function = component
-        .get_export_index(None, name)
-        .and_then(|instance| component.get_export_index(Some(&instance), function))
-        .ok_or_else(|| LoadError::Signature {
-            plugin: plugin.name.clone(),
-            interface: name.to_owned(),
-            source: wasmtime::Error::msg(format!("it has no function `{function}`")),
-        })?;
-    Ok(Arc::new(Handler {
-        plugin: Arc::clone(plugin),
-        runtime: Arc::clone(runtime),
-        pre: pre.clone(),
-        function,
-        interface,
-        fields: plugin.manifest.record(kind.name, mode).and_then(|record| sorted(record.fields.clone()?)),
-        metrics: host.metrics.tap(plugin.name.as_ref(), tap.as_ref()),
-        breaker: HandlerBreaker::new(breaker),
-        tap,
-    }))
-}
-
 /// Sorted, so that a call finds a name without looking at all.
 fn sorted(mut fields: Vec<String>) -> Option<Vec<String>> {
     fields.sort();
     Some(fields)
-}
-
-/// Makes one instance, under the plugin's own limits, to see that it starts and that the signature is right. Nothing
-/// of the author's tap runs.
-async fn probe(handler: &Arc<Handler>, kind: TapKind, interface: usize) -> Result<(), LoadError> {
-    let name = handler.plugin.name();
-    let failed = |source| LoadError::Probe { plugin: name.clone(), source: Box::new(source) };
-    let slot = handler.runtime.slots.take(&handler.plugin).await.map_err(|fault| failed(handler.error(fault)))?;
-    let limit = handler.plugin.limits.max_execution_time();
-    let deadline = Instant::now() + limit;
-    let mut call = Call::new(handler, deadline, handler.plugin.limits);
-    let checked = match start(handler, &mut call, deadline, limit).await {
-        Ok(()) => call.check(kind.check).map_err(|source| LoadError::Signature {
-            plugin: name.clone(),
-            interface: kind.interfaces[interface].name.to_owned(),
-            source,
-        }),
-        Err(error) => Err(failed(error)),
-    };
-    drop(call);
-    drop(slot);
-    checked
-}
-
-/// Makes the instance. As in a dispatch, a host function that panics costs this plugin and nobody else.
-async fn start(handler: &Arc<Handler>, call: &mut Call, deadline: Instant, limit: Duration) -> Result<(), CallError> {
-    let mut starting = pin!(Enclosing::new(Enclosing::current(), deadline).run(call.instantiate(handler)));
-    let started = poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| starting.as_mut().poll(context))).unwrap_or_else(|panic| {
-            Poll::Ready(Err(handler.error(Fault::HostPanicked { message: panic_message(&*panic) })))
-        })
-    });
-    timeout_at(deadline, started).await.unwrap_or_else(|_elapsed| Err(handler.error(Fault::TimedOut { limit })))
-}
-
-/// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its
-/// own, which keeps the plugin's memory for the next one. Takes free slots only: calls come first.
-async fn warm(handler: &Arc<Handler>, instances: u32) -> Result<(), LoadError> {
-    let failed = |source| LoadError::Probe { plugin: handler.plugin.name().clone(), source: Box::new(source) };
-    let limit = handler.plugin.limits.max_execution_time();
-    let deadline = Instant::now() + limit;
-    let mut alive = Vec::new();
-    // One was made by the probe: its slot is warm, and is the first that is taken again.
-    while instances > 1 && alive.len() < instances as usize {
-        let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
-        let mut call = Call::new(handler, deadline, handler.plugin.limits);
-        start(handler, &mut call, deadline, limit).await.map_err(failed)?;
-        // The instance goes before its slot does.
-        alive.push((call, slot));
-    }
-    Ok(())
 }

@@ -13,16 +13,18 @@ use tapline_tap_dispatch::{BreakerSettings, Override, PartialBreaker, PluginName
 
 use crate::{
     capability::{GrantValue, Granted},
+    code::PluginCode,
     config::HostConfig,
     error::LoadError,
     functions::FunctionPattern,
     manifest::Manifest,
     reuse::Reuse,
     slots::Lane,
+    stock::{Keeper, Stock},
 };
 
 /// What a host is told to load: a file or bytes, with what the operator says about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSpec {
     /// The operator's name for the plugin. It is what errors, metrics and logs say.
     pub name: PluginName,
@@ -45,10 +47,12 @@ pub struct PluginSpec {
     pub breaker: PartialBreaker,
     /// Whether its instances serve several calls. None: each call has a fresh one. Read what [`Reuse`] gives up.
     pub reuse: Option<Reuse>,
+    /// Whether instances of it are made ahead. None: each call makes its own.
+    pub stock: Option<Stock>,
 }
 
 /// Where a component comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginSource {
     /// A file, read when the plugin is loaded.
     File(PathBuf),
@@ -81,6 +85,7 @@ impl PluginSpec {
             deny_functions: Vec::new(),
             breaker: PartialBreaker::default(),
             reuse: None,
+            stock: None,
         }
     }
 
@@ -89,6 +94,11 @@ impl PluginSpec {
     pub fn grant(mut self, capability: &str, value: impl Into<GrantValue>) -> Self {
         self.grants.insert(capability.to_owned(), value.into());
         self
+    }
+
+    /// All of it but where the component comes from, and the order.
+    pub(crate) fn without_source(self) -> Self {
+        Self { source: PluginSource::Bytes(Arc::default()), order: BTreeMap::new(), ..self }
     }
 
     /// Replaces the limits that differ from the host's.
@@ -138,15 +148,15 @@ impl PluginSpec {
 pub struct Plugin {
     pub(crate) name: PluginName,
     pub(crate) manifest: Manifest,
-    pub(crate) key: ArtifactKey,
+    pub(crate) code: PluginCode,
     pub(crate) limits: Limits,
     pub(crate) granted: Vec<Granted>,
     pub(crate) grant_names: Vec<String>,
-    pub(crate) order: BTreeMap<String, Override>,
     pub(crate) metrics: PluginMetrics,
     pub(crate) lane: Lane,
     pub(crate) reuse: Option<Reuse>,
-    /// It was removed: none of its instances is kept for another call.
+    pub(crate) stock: Option<Keeper>,
+    /// It was removed, replaced or disabled: none of its instances is kept for another call.
     pub(crate) retired: AtomicBool,
 }
 
@@ -166,7 +176,13 @@ impl Plugin {
     /// Its content, as a key of the cache.
     #[must_use]
     pub fn key(&self) -> &ArtifactKey {
-        &self.key
+        &self.code.key
+    }
+
+    /// Whether its code is in memory. Without, its next call brings it.
+    #[must_use]
+    pub fn has_code(&self) -> bool {
+        self.code.is_here()
     }
 
     /// The limits of each of its calls.

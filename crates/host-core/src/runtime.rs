@@ -49,7 +49,12 @@ impl Runtime {
         let worker = worker.map(|it| it.for_cache(CodeSettings::new(config, fuel), config.compilation.timeout));
         let cache = ArtifactCache::new(
             &engine,
-            CacheConfig { directory: config.cache_directory.clone(), max_entries: config.cache_size, worker },
+            CacheConfig {
+                directory: config.cache_directory.clone(),
+                max_entries: config.cache_size,
+                max_bytes: config.cache_max_bytes,
+                worker,
+            },
         );
         Ok(Self {
             engine,

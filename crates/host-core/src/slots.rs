@@ -42,14 +42,27 @@ pub(crate) struct Slots {
     metrics: Metrics,
 }
 
+/// Instances that calls may leave to be dropped. Where nobody gets to it, a call drops its own, as it does without a stock.
+const MAX_SPENT: usize = 32;
+
 /// More than any caller waits: a moment that is too far away cannot be named.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Instances that wait for their next use, those that were used last behind. Each has a slot.
+/// Instances that wait for a call, those that came last behind, and those whose call has ended and that nobody has dropped
+/// yet. Each has a slot.
 #[derive(Default)]
 struct Idle {
     calls: VecDeque<Call>,
+    spent: Vec<Call>,
     closed: bool,
+}
+
+impl Idle {
+    fn take_of(&mut self, plugin: &Plugin) -> VecDeque<Call> {
+        let (taken, others) = std::mem::take(&mut self.calls).into_iter().partition(|call| call.is_of(plugin));
+        self.calls = others;
+        taken
+    }
 }
 
 /// One plugin's share of the pool: so many of its calls run at once, and so many wait. However slow it is, the rest is for
@@ -64,7 +77,8 @@ pub(crate) struct Lane {
 /// A place in the pool for one call, with the plugin's turn. Given back on drop.
 pub(crate) struct Slot<'a> {
     slots: &'a Slots,
-    _turn: SemaphorePermit<'a>,
+    /// None for an instance that is made ahead: no call of the plugin is running on it.
+    _turn: Option<SemaphorePermit<'a>>,
     used: Option<Call>,
     kept: bool,
 }
@@ -93,16 +107,52 @@ impl Slots {
         self.limit - self.free.available_permits()
     }
 
-    /// Instances that wait for their next use.
+    /// Instances that wait for a call.
     pub(crate) fn idle(&self) -> usize {
         self.lock().calls.len()
+    }
+
+    /// Those of the plugin that have served nobody.
+    pub(crate) fn unused(&self, plugin: &Plugin) -> usize {
+        self.lock().calls.iter().filter(|call| call.is_unused() && call.is_of(plugin)).count()
+    }
+
+    /// Takes a free slot for an instance that is made ahead, if nobody else needs one.
+    pub(crate) fn try_take_ahead<'a>(&'a self, plugin: &'a Plugin) -> Option<Slot<'a>> {
+        if self.wanting.load(Relaxed) > 0 || plugin.retired.load(Relaxed) {
+            return None;
+        }
+        self.free.try_acquire().ok()?.forget();
+        Some(Slot { slots: self, _turn: None, used: None, kept: false })
+    }
+
+    /// Drops the instances that calls have left.
+    pub(crate) fn drop_spent(&self) {
+        let spent = std::mem::take(&mut self.lock().spent);
+        for call in spent {
+            let start = Instant::now();
+            let metrics = call.metrics();
+            self.drop_all([call]);
+            metrics.torn_down(start.elapsed());
+        }
+    }
+
+    /// Drops so many instances of the plugin that have served nobody.
+    pub(crate) fn drop_unused(&self, plugin: &Plugin, count: usize) {
+        for _ in 0..count {
+            let mut idle = self.lock();
+            let found = idle.calls.iter().position(|call| call.is_unused() && call.is_of(plugin));
+            let unused = found.and_then(|index| idle.calls.remove(index));
+            drop(idle);
+            self.drop_all(unused);
+        }
     }
 
     /// Takes a slot for a call of `plugin` if one is free.
     pub(crate) fn try_take<'a>(&'a self, plugin: &'a Plugin) -> Option<Slot<'a>> {
         let turn = plugin.lane.turns.try_acquire().ok()?;
         let used = self.claim(plugin)?;
-        Some(Slot { slots: self, _turn: turn, used, kept: false })
+        Some(Slot { slots: self, _turn: Some(turn), used, kept: false })
     }
 
     /// Takes a slot for a call of `plugin` that must not wait, because a call around it has one: two such calls would wait
@@ -158,7 +208,7 @@ impl Slots {
                 None
             }
         };
-        Ok(Slot { slots: self, _turn: turn, used, kept: false })
+        Ok(Slot { slots: self, _turn: Some(turn), used, kept: false })
     }
 
     /// There is no slot for a call of `plugin`: because the pool is full, or else because the plugin's share of it is.
@@ -169,37 +219,52 @@ impl Slots {
 
     /// A slot if there is one: with an instance of the plugin that waits for its next use, or else a free one.
     fn claim(&self, plugin: &Plugin) -> Option<Option<Call>> {
-        if plugin.reuse.is_some() {
+        if plugin.reuse.is_some() || plugin.stock.is_some() {
             let mut idle = self.lock();
             // What was used last is most likely still in the processor's cache, and near the end.
             let found = idle.calls.iter().rposition(|call| call.is_of(plugin));
             if let Some(call) = found.and_then(|index| idle.calls.remove(index)) {
                 return Some(Some(call));
             }
+            drop(idle);
+            if let Some(stock) = &plugin.stock {
+                stock.missed();
+            }
         }
         self.free.try_acquire().ok()?.forget();
         Some(None)
     }
 
-    /// Drops the instance that has waited longest for its next use, and frees its slot.
+    /// Drops an instance that waits, and frees its slot: one whose call has ended, else one that was made ahead, else the one
+    /// that has waited longest for its next use.
     ///
     /// Whoever calls it counts in `wanting` already. So either it finds an instance that was kept meanwhile, or whoever
     /// would keep one later sees that somebody is waiting: both hold the lock while they look.
     fn make_room(&self) {
-        let oldest = self.lock().calls.pop_front();
-        self.drop_all(oldest);
+        let dispensable = {
+            let mut idle = self.lock();
+            idle.spent.pop().or_else(|| {
+                let unused = idle.calls.iter().position(Call::is_unused);
+                idle.calls.remove(unused.unwrap_or_default())
+            })
+        };
+        self.drop_all(dispensable);
     }
 
-    /// Takes the plugin's instances out that wait for their next use. None is kept from now on.
+    /// Takes the plugin's instances out that wait for their next use. None is kept from now on, until the plugin is enabled.
     pub(crate) fn retire(&self, plugin: &Plugin) {
-        let retired: VecDeque<Call> = {
+        let (retired, spent) = {
             let mut idle = self.lock();
             plugin.retired.store(true, Relaxed);
-            let (retired, others) = std::mem::take(&mut idle.calls).into_iter().partition(|call| call.is_of(plugin));
-            idle.calls = others;
-            retired
+            (idle.take_of(plugin), std::mem::take(&mut idle.spent))
         };
-        self.drop_all(retired);
+        self.drop_all(retired.into_iter().chain(spent));
+    }
+
+    /// Drops the plugin's instances that wait for their next use.
+    pub(crate) fn give_up(&self, plugin: &Plugin) {
+        let given_up = self.lock().take_of(plugin);
+        self.drop_all(given_up);
     }
 
     /// Refuses whatever comes from now on, and drops the instances that wait for their next use.
@@ -214,7 +279,8 @@ impl Slots {
         let calls = {
             let mut idle = self.lock();
             idle.closed = true;
-            std::mem::take(&mut idle.calls)
+            let spent = std::mem::take(&mut idle.spent);
+            std::mem::take(&mut idle.calls).into_iter().chain(spent)
         };
         self.drop_all(calls);
     }
@@ -257,6 +323,11 @@ impl Lane {
         Ok(Self { turns: Semaphore::new(limit), limit, line: Line::new(config.share_of(config.max_waiting)) })
     }
 
+    /// Whether calls of the plugin run now.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.turns.available_permits() < self.limit
+    }
+
     /// Calls of the plugin that may run at once.
     pub(crate) fn limit(&self) -> usize {
         self.limit
@@ -264,13 +335,18 @@ impl Lane {
 }
 
 impl Slot<'_> {
-    /// An instance of the plugin that earlier calls have used, when there was one.
+    /// An instance of the plugin that was there already, when there was one.
     pub(crate) fn used(&mut self) -> Option<Call> {
         self.used.take()
     }
 
     /// Keeps the instance for the plugin's next call, unless somebody needs the slot, the plugin is gone or the host stops.
-    pub(crate) fn keep(mut self, plugin: &Plugin, call: Call) {
+    pub(crate) fn keep(self, plugin: &Plugin, call: Call) {
+        self.put(plugin, call);
+    }
+
+    /// [`Slot::keep`], which says whether it was kept.
+    pub(crate) fn put(mut self, plugin: &Plugin, call: Call) -> bool {
         let refused = {
             let mut idle = self.slots.lock();
             if idle.closed || self.slots.wanting.load(Relaxed) > 0 || plugin.retired.load(Relaxed) {
@@ -281,7 +357,26 @@ impl Slot<'_> {
                 None
             }
         };
+        refused.is_none()
+    }
+
+    /// Leaves an instance whose call has ended to whoever keeps the plugin's stock, unless somebody needs the slot.
+    pub(crate) fn leave(mut self, plugin: &Plugin, call: Call) {
+        let refused = {
+            let mut idle = self.slots.lock();
+            let nobody_drops_it = plugin.retired.load(Relaxed) || idle.spent.len() >= MAX_SPENT;
+            if idle.closed || self.slots.wanting.load(Relaxed) > 0 || nobody_drops_it {
+                Some(call)
+            } else {
+                idle.spent.push(call);
+                self.kept = true;
+                None
+            }
+        };
         drop(refused);
+        if let Some(stock) = &plugin.stock {
+            stock.left();
+        }
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{
 /// Files in the directories that the operator names. Granted, for example, with
 /// `files = { directories = [{ path = "data", at = "/data", access = "read" }] }`.
 ///
+/// `files = false` gives the interfaces without any directory: for a program whose standard library imports them.
+///
 /// A directory is opened when the plugin is loaded, and paths are followed from there: `..`, absolute paths and symbolic
 /// links lead no further than its own files, also when the link was there before. `access = "write"` includes reading.
 /// Every operation of a file system runs on a thread for what blocks, and a call that runs out of time does not wait for
@@ -54,8 +56,8 @@ impl Capability for Files {
         r#"{ directories = [{ path = "data", at = "/data", access = "read" }] }"#
     }
 
-    fn reaches(&self) -> Option<Reach> {
-        Some(Reach::Files)
+    fn reaches(&self, value: &GrantValue) -> Option<Reach> {
+        (*value != GrantValue::Bool(false)).then_some(Reach::Files)
     }
 
     fn interfaces(&self) -> &'static [&'static str] {
@@ -68,6 +70,9 @@ impl Capability for Files {
     }
 
     fn grant(&self, _plugin: &str, value: &GrantValue) -> Result<Granted, String> {
+        if *value == GrantValue::Bool(false) {
+            return Ok(Arc::new(()));
+        }
         let granted = FilesConfig::read(value).and_then(|config| FilesGrant::open(&config));
         granted.map(|grant| Arc::new(grant) as Granted).map_err(|error| error.to_string())
     }

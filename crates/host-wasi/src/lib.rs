@@ -7,6 +7,7 @@
 //! | capability | grant | gives |
 //! |---|---|---|
 //! | [`Standard`] | none | output becomes log lines; input, arguments and environment are empty; exiting ends the call |
+//! | [`Environment`] | `environment` | environment variables, each by its name |
 //! | [`Files`] | `files` | named directories, to read or to write |
 //! | [`Network`] | `network` | TCP connections to named hosts and ports |
 //! | [`Clocks`] | `clocks` | the time, and waiting |
@@ -38,12 +39,13 @@ pub use config::{
 pub use error::GrantError;
 pub use files::Files;
 pub use network::{Network, Resolve};
-pub use standard::Standard;
+pub use standard::{Environment, Standard};
 
 use tapline_host_core::HostBuilder;
 
 /// Offers all of them, with names looked up as the system does.
 #[must_use]
 pub fn register(builder: HostBuilder) -> HostBuilder {
-    builder.capability(Standard).capability(Files).capability(Network::default()).capability(Clocks).capability(Random)
+    let builder = builder.capability(Standard).capability(Environment).capability(Files);
+    builder.capability(Network::default()).capability(Clocks).capability(Random)
 }

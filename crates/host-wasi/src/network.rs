@@ -109,7 +109,7 @@ impl Capability for Network {
         r#"["db.example.org:5432"]"#
     }
 
-    fn reaches(&self) -> Option<Reach> {
+    fn reaches(&self, _value: &GrantValue) -> Option<Reach> {
         Some(Reach::Network)
     }
 

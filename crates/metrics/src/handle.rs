@@ -82,6 +82,8 @@ struct PluginSeries {
     instantiate: Arc<Histogram>,
     teardown: Arc<Histogram>,
     reuses: Arc<AtomicU64>,
+    stock_hits: Arc<AtomicU64>,
+    stock_made: Arc<AtomicU64>,
     memory_peak: Arc<AtomicU64>,
     refused_growths: Arc<AtomicU64>,
     output_dropped: Arc<AtomicU64>,
@@ -96,6 +98,8 @@ impl PluginMetrics {
                 instantiate: families.histogram(Id::InstantiateDuration, &[plugin]),
                 teardown: families.histogram(Id::TeardownDuration, &[plugin]),
                 reuses: families.number(Id::InstanceReuses, &[plugin]),
+                stock_hits: families.number(Id::StockHits, &[plugin]),
+                stock_made: families.number(Id::StockMade, &[plugin]),
                 memory_peak: families.number(Id::MemoryPeak, &[plugin]),
                 refused_growths: families.number(Id::RefusedGrowths, &[plugin]),
                 output_dropped: families.number(Id::GuestOutputDropped, &[plugin]),
@@ -125,6 +129,21 @@ impl PluginMetrics {
     pub fn instance_reused(&self) {
         if let Some(series) = &self.0 {
             series.reuses.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A call runs on an instance that was made ahead.
+    pub fn stock_hit(&self) {
+        if let Some(series) = &self.0 {
+            series.stock_hits.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// An instance was made ahead.
+    pub fn made_ahead(&self, took: Duration) {
+        if let Some(series) = &self.0 {
+            series.stock_made.fetch_add(1, Relaxed);
+            series.instantiate.observe(took);
         }
     }
 

@@ -56,6 +56,10 @@ impl Histogram {
         self.sum_nanos.load(Relaxed) as f64 / NANOS_PER_SECOND
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
     /// Upper bound in seconds and count of each bucket, not accumulated.
     pub(crate) fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = BUCKET_BOUNDS_NANOS.iter().map(|nanos| *nanos as f64 / NANOS_PER_SECOND);

@@ -106,6 +106,10 @@ instruments! {
         "Time to drop one instance.";
     InstanceReuses: "tapline_instance_reuses_total", Counter, Count, ["plugin"],
         "Calls that ran on an instance which earlier calls had used.";
+    StockHits: "tapline_stock_hits_total", Counter, Count, ["plugin"],
+        "Calls that ran on an instance which was made ahead.";
+    StockMade: "tapline_stock_made_total", Counter, Count, ["plugin"],
+        "Instances that were made ahead.";
     QueueWaitDuration: "tapline_queue_wait_duration_seconds", Histogram, Seconds, [],
         "Time that a call waited for a free slot of the pool.";
     MemoryPeak: "tapline_memory_peak_bytes", Gauge, Bytes, ["plugin"],
@@ -117,7 +121,7 @@ instruments! {
     PoolSlotsInUse: "tapline_pool_slots_in_use", Gauge, Count, [],
         "Instances that exist now.";
     PoolSlotsIdle: "tapline_pool_slots_idle", Gauge, Count, [],
-        "Instances among them that wait for their next use.";
+        "Instances among them that wait for a call.";
     CacheLoads: "tapline_cache_loads_total", Counter, Count, ["level"],
         "Compiled plugins that were asked for, by where they came from.";
     CompileDuration: "tapline_compile_duration_seconds", Histogram, Seconds, [],

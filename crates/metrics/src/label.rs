@@ -54,6 +54,8 @@ label_values! {
         Cancelled => "cancelled",
         /// There were too many calls around it already, so it was not made.
         TooDeep => "too_deep",
+        /// The plugin's code could not be brought, so it was not made.
+        NotLoaded => "not_loaded",
         /// The host takes no new calls because it is stopping.
         ShuttingDown => "shutting_down",
     }

@@ -37,4 +37,4 @@ pub use handle::{HostCallMetrics, PluginMetrics, TapMetrics};
 pub use histogram::BUCKET_BOUNDS_NANOS;
 pub use instrument::{INSTRUMENTS, Instrument, Kind, Unit};
 pub use label::{CacheLevel, CompilationRefused, LogLevel, Outcome};
-pub use metrics::{CONTENT_TYPE, Metrics, TapSnapshot};
+pub use metrics::{CONTENT_TYPE, Metrics, PoolCounts, TapSnapshot};

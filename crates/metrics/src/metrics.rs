@@ -55,6 +55,20 @@ pub struct TapSnapshot {
     pub total_seconds: f64,
 }
 
+/// How calls came to their instances since the host started, for all plugins together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PoolCounts {
+    /// Calls that ran on an instance which was there already: made ahead, or used before.
+    pub taken: u64,
+    /// Instances that were made.
+    pub made: u64,
+    /// Those of them that were made ahead.
+    pub made_ahead: u64,
+    /// Time that calls waited for a slot of the pool, all together.
+    pub waited_seconds: f64,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -213,6 +227,22 @@ impl Metrics {
             TapSnapshot { plugin, tap, invocations, failures, total_seconds }
         };
         counts.into_iter().map(snapshot).collect()
+    }
+
+    /// How calls came to their instances. Read while others record, so that an instance that is made at this moment may be
+    /// in one of the figures and not yet in another.
+    pub fn pool_counts(&self) -> PoolCounts {
+        let Some(inner) = &self.0 else { return PoolCounts::default() };
+        let sum = |id| match &*inner.families.family(id) {
+            Family::Numbers(series) => series.values().map(|number| number.load(Relaxed)).sum(),
+            Family::Histograms(series) => series.values().map(|histogram| histogram.count()).sum::<u64>(),
+        };
+        PoolCounts {
+            taken: sum(Id::StockHits) + sum(Id::InstanceReuses),
+            made: sum(Id::InstantiateDuration),
+            made_ahead: sum(Id::StockMade),
+            waited_seconds: inner.queue_wait.sum_seconds(),
+        }
     }
 
     fn families(&self) -> Option<&Families> {

@@ -33,7 +33,7 @@ pub(crate) fn document(server: &Server) -> Value {
                     })
                 })
                 .collect();
-            json!({ "name": name, "grants": plugin.grant_names(), "taps": taps })
+            json!({ "name": name, "enabled": host.is_enabled(plugin.name()), "grants": plugin.grant_names(), "taps": taps })
         })
         .collect();
     let (in_use, limit) = host.slots();
@@ -42,7 +42,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": server.uptime().as_secs_f64(),
         "plugins": plugins,
-        "pool": { "in_use": in_use, "limit": limit },
+        "pool": { "in_use": in_use, "limit": limit, "metrics": host.pool_metrics() },
         "memory": {
             "current_pages": memory.current_pages,
             "maximum_pages": memory.maximum_pages,

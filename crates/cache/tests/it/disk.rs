@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
-use tapline_cache::{ArtifactCache, CacheConfig, DiskState, Source};
+use tapline_cache::{ArtifactCache, CacheConfig, DiskState, Source, Wasm};
 use wasmtime::{Config, Engine};
 
 use crate::{component, engine, files, on_disk, place, run};
@@ -107,4 +107,63 @@ fn a_link_to_the_directory_will_do() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
     on_disk(&engine, &link).get_or_compile(&component(1)).unwrap();
     assert_eq!(on_disk(&engine, &directory).get_or_compile(&component(1)).unwrap().source, Source::Disk);
+}
+
+#[test]
+fn the_directory_has_room_for_so_many_bytes() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let cache = |max_bytes| {
+        let config = CacheConfig { directory: Some(directory.clone()), max_bytes, ..CacheConfig::default() };
+        ArtifactCache::new(&engine, config)
+    };
+    let [one, two] = [1, 2].map(component);
+    let unbounded = cache(u64::MAX);
+    let name = unbounded.get_or_compile(&one).unwrap().key.file_name();
+    let bytes = fs::metadata(directory.join(&name)).unwrap().len();
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options().write(true).open(directory.join(&name)).unwrap().set_modified(hour_ago).unwrap();
+    // Both have the same size, but for the number that they return.
+    let kept = cache(bytes + bytes / 2).get_or_compile(&two).unwrap().key.file_name();
+    assert_eq!(files(&directory).iter().filter(|name| name.ends_with(".cwasm")).collect::<Vec<_>>(), [&kept]);
+    // One that is too large alone is not written, and drives nobody out.
+    assert_eq!(cache(bytes / 2).get_or_compile(&component(3)).unwrap().source, Source::Compiled);
+    assert_eq!(files(&directory), [kept, "key".to_owned()]);
+}
+
+#[test]
+fn a_clock_that_goes_back_keeps_nothing_for_ever() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let cache = |max_entries| {
+        let config = CacheConfig { directory: Some(directory.clone()), max_entries, ..CacheConfig::default() };
+        ArtifactCache::new(&engine, config)
+    };
+    let [one, two, three] = [1, 2, 3].map(component);
+    let next_year = SystemTime::now() + Duration::from_secs(365 * 24 * 3600);
+    for wasm in [&one, &two] {
+        let path = directory.join(cache(3).get_or_compile(wasm).unwrap().key.file_name());
+        fs::File::options().write(true).open(path).unwrap().set_modified(next_year).unwrap();
+    }
+    // What is used after the clock was set back has a time that can be compared with others.
+    assert_eq!(cache(3).get_or_compile(&one).unwrap().source, Source::Disk);
+    cache(2).get_or_compile(&three).unwrap();
+    assert_eq!(cache(2).get_or_compile(&one).unwrap().source, Source::Disk);
+    assert_eq!(cache(2).get_or_compile(&two).unwrap().source, Source::Compiled);
+}
+
+#[test]
+fn what_is_forgotten_comes_back_from_its_file() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let cache = on_disk(&engine, &directory);
+    let wasm = Wasm::new(component(8));
+    let key = cache.key_of(&wasm);
+    assert!(cache.find(key).is_none());
+    assert_eq!(cache.get_or_compile_hashed(&wasm).unwrap().source, Source::Compiled);
+    assert_eq!(cache.find(key).unwrap().source, Source::Memory);
+    assert!(cache.forget(&key) && !cache.forget(&key));
+    let found = cache.find(key).unwrap();
+    assert_eq!((found.source, run(&engine, &found)), (Source::Disk, 8));
+    assert_eq!(cache.statistics().compilations, 1);
 }

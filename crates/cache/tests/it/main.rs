@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
 
+mod directory;
 mod disk;
 mod hostile;
 mod memory;
+mod processes;
 mod together;
 mod worker;
 
@@ -24,6 +26,18 @@ fn component(answer: u32) -> Vec<u8> {
     let text = format!(
         r#"(component
             (core module $m (func (export "run") (result i32) i32.const {answer}))
+            (core instance $i (instantiate $m))
+            (func (export "run") (result u32) (canon lift (core func $i "run"))))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A component of some megabytes, so that its file takes several writes, whose export `run` returns 7.
+fn large_component() -> Vec<u8> {
+    let data = "x".repeat(4 << 20);
+    let text = format!(
+        r#"(component
+            (core module $m (memory 100) (data (i32.const 0) "{data}") (func (export "run") (result i32) i32.const 7))
             (core instance $i (instantiate $m))
             (func (export "run") (result u32) (canon lift (core func $i "run"))))"#
     );

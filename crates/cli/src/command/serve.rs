@@ -1,19 +1,29 @@
 //! `tapline serve`
 
 use std::{
+    error::Error,
     io::{self, Write},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use tapline_host_core::Host;
 use tokio::net::TcpListener;
 
-use crate::{app::App, report::Hint};
+use crate::{
+    app::{App, StartStages, progress_bar},
+    arguments::Global,
+    report::Hint,
+    watch,
+};
 
 /// Something was still running when the program had to end.
 const CUT_OFF: u8 = 3;
 
-pub(crate) async fn run(app: &App) -> Result<ExitCode> {
+/// `watched`: where the configuration comes from, if it is to be followed.
+pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode> {
+    let start = Instant::now();
     let address = &app.config.listen;
     let listener = TcpListener::bind(address).await.with_context(|| Hint {
         message: format!("cannot listen on {address}"),
@@ -23,11 +33,57 @@ pub(crate) async fn run(app: &App) -> Result<ExitCode> {
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
     io::stdout().flush()?;
-    let complete = app.server().serve(listener, signals).await?;
+    let StartStages { config, database, host, plugins } = app.stages;
+    let microseconds = |stage: Duration| u64::try_from(stage.as_micros()).unwrap_or(u64::MAX);
+    tracing::info!(
+        config_us = microseconds(config),
+        database_us = microseconds(database),
+        host_us = microseconds(host),
+        plugins_us = microseconds(plugins),
+        listen_us = microseconds(start.elapsed()),
+        "ready"
+    );
+    // Nobody waits for plugins that nobody calls: who calls one that has no code yet waits for this one alone.
+    let bringing = tokio::spawn(bring_code(app.host.clone()));
+    let resting = app.config.idle_after.map(|after| {
+        let host = app.host.clone();
+        tokio::spawn(async move { host.rest_when_idle(after).await })
+    });
+    // A task of its own: checking a plugin takes milliseconds of a thread, which the listener would wait for.
+    let watching =
+        watched.map(|global| tokio::spawn(watch::follow(app.host.clone(), global.clone(), app.config.clone())));
+    let shutdown = async {
+        signals.await;
+        // What is loaded from now on would serve nobody.
+        if let Some(watching) = watching {
+            watching.abort();
+        }
+    };
+    let complete = app.server().serve(listener, shutdown).await?;
+    bringing.abort();
+    if let Some(resting) = resting {
+        resting.abort();
+    }
     if !complete {
         tracing::warn!("something was still running and was cut off");
     }
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(CUT_OFF) })
+}
+
+/// Brings the code of all plugins, with a bar on a terminal. What is wrong with a plugin is logged; its calls fail.
+async fn bring_code(host: Host) {
+    let progress = progress_bar(host.plugins().len());
+    host.bring_all(|plugin, brought| {
+        if let Err(error) = brought {
+            let hint = error.hint().unwrap_or_default();
+            progress.suspend(|| tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called"));
+        }
+        progress.inc(1);
+        progress.set_message(format!("{plugin} is ready"));
+    })
+    .await;
+    progress.finish_and_clear();
+    tracing::info!("all plugins are compiled, or were found so");
 }
 
 /// Ready when somebody asks the program to end.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tapline_host_core::{
     BreakerError, BreakerSettings, FunctionPattern, GrantValue, Optimisation, Override, PagemapScan, PartialBreaker,
-    PluginName, PluginSpec, Reuse,
+    PluginName, PluginSpec, Reuse, Stock,
     limits::{LimitsError, PartialLimits, Profile},
 };
 use toml::{Spanned, de::DeTable, de::DeValue};
@@ -57,6 +57,8 @@ pub(super) struct HostSection {
     pub(super) initial_pool_size: Option<NonZeroU32>,
     pub(super) max_waiting: Option<usize>,
     pub(super) max_wait_ms: Option<u64>,
+    /// 0: never.
+    pub(super) plugin_idle_seconds: Option<u64>,
     pub(super) max_answer_bytes: Option<NonZeroUsize>,
     pub(super) max_handles: Option<usize>,
     pub(super) enable_metrics: Option<bool>,
@@ -91,6 +93,7 @@ pub(super) struct CacheSection {
     pub(super) directory: Option<PathBuf>,
     pub(super) enable_aot_cache: Option<bool>,
     pub(super) size: Option<NonZeroUsize>,
+    pub(super) max_bytes: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -133,6 +136,8 @@ pub(super) struct PluginSection {
     #[serde(default)]
     reuse: Option<Reuse>,
     #[serde(default)]
+    stock: Option<Stock>,
+    #[serde(default)]
     allow_functions: Option<Vec<FunctionPattern>>,
     #[serde(default)]
     deny_functions: Vec<FunctionPattern>,
@@ -150,6 +155,7 @@ impl PluginSection {
         spec.max_concurrent_calls = self.max_concurrent_calls.map(NonZeroU32::get);
         spec.breaker = self.breaker;
         spec.reuse = self.reuse;
+        spec.stock = self.stock;
         spec.allow_functions = self.allow_functions;
         spec.deny_functions = self.deny_functions;
         spec
@@ -259,6 +265,9 @@ impl Place<'_> {
             }
             if let Some(reuse) = table(plugin, "reuse") {
                 self.check(reuse, &format!("{prefix}reuse."), keys_of::<Reuse>())?;
+            }
+            if let Some(stock) = table(plugin, "stock") {
+                self.check(stock, &format!("{prefix}stock."), keys_of::<Stock>())?;
             }
             for (tap, order) in tables(plugin, "order") {
                 self.check(order, &format!("{prefix}order.{tap}."), keys_of::<Override>())?;

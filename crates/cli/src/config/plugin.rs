@@ -15,7 +15,7 @@ use super::{
 use crate::keys::keys_of;
 
 /// One plugin of the file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PluginReport {
     pub(crate) enabled: bool,
     pub(crate) spec: PluginSpec,

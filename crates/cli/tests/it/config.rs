@@ -42,6 +42,7 @@ fn every_value_has_an_origin() {
             host.enable_tracing                   false              default
             log.filter                            warn               flag --log
             log.format                            human              default
+            host.plugin_idle_seconds              0                  default
             host.pool_size                        100                default
             host.initial_pool_size                2                  tapline.toml:5
             host.max_waiting                      10000              default
@@ -77,6 +78,7 @@ fn every_value_has_an_origin() {
             host.compilation.worker               true               default
             host.compilation.max_memory_bytes     1073741824         default
             cache.size                            1000               default
+            cache.max_bytes                       1073741824         default
             cache.directory                       -                  default
             cache.enable_aot_cache                false              default
 

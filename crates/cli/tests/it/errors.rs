@@ -79,7 +79,7 @@ fn plugins_that_are_refused_are_all_named() {
               because: No such file or directory (os error 2)
             error: plugin `module` is a core module, not a component
             hint: build it with `cargo xtask build-plugins`, which turns the module into a component
-            error: plugin `odd-grant`: no capability is called `mail`; this host has `database`, `files`, `network`, `clocks`, `random`
+            error: plugin `odd-grant`: no capability is called `mail`; this host has `database`, `environment`, `files`, `network`, `clocks`, `random`
             error: plugin `related`: disallowed import: tapline:host/database@0.1.0 needs the grant `database`
             hint: if you trust the plugin with it, add to tapline.toml: [plugins.related.grants] database = "read"
             error: plugin `text` is not WebAssembly: it starts with [54, 68, 69, 73, 20, 69, 73, 20]

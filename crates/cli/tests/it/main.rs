@@ -7,10 +7,13 @@
     reason = "a test stops where something is not as it should be"
 )]
 
+mod cache;
 mod config;
 mod errors;
 mod plugins;
+mod run;
 mod site;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},

@@ -11,14 +11,18 @@ use serde_json::Value;
 use crate::{PLUGINS, Place, text};
 
 /// A running `tapline serve`.
-struct Serving {
-    child: Child,
-    address: String,
+pub(crate) struct Serving {
+    pub(crate) child: Child,
+    pub(crate) address: String,
 }
 
 impl Serving {
     fn start(place: &Place) -> Self {
-        let mut child = place.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::with(place, &["serve"])
+    }
+
+    pub(crate) fn with(place: &Place, arguments: &[&str]) -> Self {
+        let mut child = place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(address) = line.trim_end().strip_prefix("listening on ") else {
@@ -30,14 +34,14 @@ impl Serving {
         Self { address: address.to_owned(), child }
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         let mut response = agent.get(format!("{}{path}", self.address)).call().unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
     /// Sends a signal and waits for the end.
-    fn end(mut self, signal: &str) -> i32 {
+    pub(crate) fn end(mut self, signal: &str) -> i32 {
         let asked = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(asked.success());
         let start = Instant::now();
@@ -167,4 +171,67 @@ fn an_item_of_five_megabytes_goes_through_every_plugin() {
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
     let page = text(&place.run(&["render", "large"]).stdout);
     assert!(page.contains("It’s “large”…") && page.contains("<!-- head: seo -->"));
+}
+
+/// How many plugins the server took from `memory`, `disk` or `compiled`, once it has the code of so many.
+fn loads(serving: &Serving, all: u64) -> impl Fn(&str) -> u64 {
+    let load = |text: &str, level: &str| -> u64 {
+        let start = format!("tapline_cache_loads_total{{level=\"{level}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)).map_or(0, |number| number.parse().unwrap())
+    };
+    loop {
+        let (status, text) = serving.get("/metrics");
+        assert_eq!(status, 200);
+        if ["memory", "disk", "compiled"].iter().map(|level| load(&text, level)).sum::<u64>() >= all {
+            return move |level| load(&text, level);
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_second_start_with_25_plugins_compiles_none() {
+    let place = Place::new();
+    let mut config = "[cache]\ndirectory = \"cache\"\n".to_owned();
+    let reading_time = std::fs::read(crate::component("reading-time")).unwrap();
+    for number in 0..25 {
+        // A custom section makes it another file.
+        place.write(&format!("{number}.wasm"), [&reading_time[..], &[0, 2, 1, b'a' + number]].concat());
+        config += &format!("[plugins.plugin-{number}]\npath = \"{number}.wasm\"\n");
+    }
+    place.configure(&[], &config);
+    let first = Serving::start(&place);
+    assert_eq!(loads(&first, 25)("compiled"), 25);
+    assert_eq!(first.end("-TERM"), 0);
+    let second = Serving::start(&place);
+    let loads = loads(&second, 25);
+    assert_eq!((loads("compiled"), loads("disk")), (0, 25));
+}
+
+#[test]
+fn a_plugin_that_does_not_start_keeps_nobody_else_from_serving() {
+    let place = Place::new();
+    let wrong = wat::parse_str(
+        r#"(component
+             (core module $m (func (export "run") (result i32) i32.const 1))
+             (core instance $i (instantiate $m))
+             (func $run (result u32) (canon lift (core func $i "run")))
+             (instance $e (export "item-view" (func $run)))
+             (export "tapline:content/item-view@0.1.0" (instance $e)))"#,
+    );
+    place.write("wrong.wasm", wrong.unwrap());
+    place.write("a.md", "# A\n\nSome words.");
+    place.configure(&[], "");
+    assert_eq!(place.run(&["import", "a.md"]).status.code(), Some(0));
+    place.configure(&["reading-time"], "[plugins.wrong]\npath = \"wrong.wasm\"\n");
+    let mut serving = Serving::start(&place);
+    let (status, page) = serving.get("/item/a");
+    assert!(status == 200 && page.contains("<section data-plugin=\"reading-time\""), "{page}");
+    let stderr = serving.child.stderr.take().unwrap();
+    assert_eq!(serving.end("-TERM"), 0);
+    let log = std::io::read_to_string(stderr).unwrap();
+    assert!(log.contains("cannot be called plugin=wrong"), "{log}");
+    assert!(log.contains("build the plugin against the SDK of this host's version"), "with a hint: {log}");
+    // Every other command refuses it, and says why.
+    assert_eq!(place.run(&["plugins"]).status.code(), Some(1));
 }

@@ -4,6 +4,7 @@
 
 mod adapter;
 mod convert;
+mod core_modules;
 mod program;
 mod refuse;
 

@@ -48,6 +48,7 @@ async fn a_host_without_network_and_files_refuses_the_grants() {
         (HostConfig { network_access: true, ..small(Profile::Secure) }, "network", &list, Some("filesystem_access")),
         (HostConfig { filesystem_access: true, ..small(Profile::Secure) }, "network", &list, Some("network_access")),
         (HostConfig { filesystem_access: true, ..small(Profile::Secure) }, "files", &place.grant("read"), None),
+        (small(Profile::Secure), "files", &json!(false), None),
         (small(Profile::Default), "network", &list, None),
     ] {
         match (load(config, grant, value).await, setting) {

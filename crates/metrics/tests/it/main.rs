@@ -22,6 +22,8 @@ fn move_instrument(metrics: &Metrics, name: &str) {
         "tapline_breaker_openings_total" => metrics.tap("seo", "item_view").breaker_opened(),
         "tapline_fuel_used_total" | "tapline_fuel_peak" => metrics.tap("seo", "item_view").fuel_used(500),
         "tapline_instance_reuses_total" => plugin.instance_reused(),
+        "tapline_stock_hits_total" => plugin.stock_hit(),
+        "tapline_stock_made_total" => plugin.made_ahead(TICK),
         "tapline_instantiate_duration_seconds" => plugin.instantiated(TICK),
         "tapline_teardown_duration_seconds" => plugin.torn_down(TICK),
         "tapline_queue_wait_duration_seconds" => metrics.queue_waited(TICK),
@@ -87,7 +89,8 @@ fn every_row_is_moved_by_a_method_and_only_by_its_own() {
 /// One call of a handler moves both of its instruments, and so does the fuel of one.
 fn moves_too(other: &str, name: &str) -> bool {
     let both = |family: &str| other.starts_with(family) && name.starts_with(family);
-    other == name || both("tapline_tap_") || both("tapline_fuel_")
+    let is_made = |it: &str| ["tapline_stock_made_total", "tapline_instantiate_duration_seconds"].contains(&it);
+    other == name || both("tapline_tap_") || both("tapline_fuel_") || (is_made(other) && is_made(name))
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Components with too many parts. None of them is instantiated, and most are not even compiled.
 
-use tapline_host_core::{LoadError, PluginSpec};
-use tapline_hostile::{Attack, Ends, Ground, Guest, name, refused};
-
-use crate::cancelled::polled;
+use tapline_host_core::LoadError;
+use tapline_hostile::{Attack, Ends, Ground, Guest, refused};
 
 fn guest() -> Guest {
     Guest::number("(local.get $x)")
@@ -103,19 +101,6 @@ async fn too_much_to_do_for_one_instance() {
     for attack in attacks {
         ground.survives(attack).await;
     }
-}
-
-/// A large file is not looked at on a thread that others wait for.
-#[tokio::test]
-async fn a_large_file_is_read_elsewhere() {
-    let ground = Ground::new().await;
-    let refused = |size: usize| {
-        let unknown = guest().component(r#"(import "evil:corp/backdoor@6.6.6" (instance))"#);
-        ground.host.load(PluginSpec::bytes(name("large"), unknown.data(0, &vec![b'x'; size]).bytes()))
-    };
-    assert!(polled(refused(10), 1).await.is_some(), "a small one is refused at once");
-    assert!(polled(refused(100_000), 1).await.is_none());
-    assert!(matches!(refused(100_000).await, Err(LoadError::UnknownImport { .. })));
 }
 
 #[tokio::test]

@@ -1,0 +1,188 @@
+//! `serve --watch`: follows the configuration file and the files of the plugins while the program serves.
+//!
+//! The files are looked at, and no notification of the system is waited for: the few that matter are known by name, a look at
+//! one costs about a microsecond, and it works where notifications do not, on network file systems, mounts of
+//! containers and files that are replaced through links.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use tapline_host_core::{Applied, Fault, Host, LoadError, PluginSource, PluginSpec};
+use tokio::{task::spawn_blocking, time::sleep};
+
+use crate::{
+    arguments::Global,
+    config::{Config, DEFAULT_FILE, Setting},
+    report::chain,
+};
+
+/// How often the files are looked at. A change counts when the next look finds the files as they are: whoever writes a file
+/// has written something in between, or is done.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a file looks like from outside. Different when it was written or replaced, also by one of the same length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+    /// Which file it is, and when the system last noted a change of it: nobody can set that back.
+    #[cfg(unix)]
+    identity: [i64; 4],
+}
+
+/// All files that are watched. `None`: there is none.
+type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// Follows the files for ever. `started`: what the program started with.
+pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infallible {
+    let mut files = files(&started, started.file.as_deref());
+    // Nothing: the first look finds everything changed, and so what happened between the start and now is not missed.
+    let mut seen = Stamps::new();
+    let mut changed = None;
+    loop {
+        sleep(INTERVAL).await;
+        let now = look(files.clone()).await;
+        if now == seen {
+            changed = None;
+            continue;
+        }
+        if changed.as_ref() != Some(&now) {
+            changed = Some(now);
+            continue;
+        }
+        changed = None;
+        seen = now;
+        let Some(config) = read(&global, &started).await else { continue };
+        files = self::files(&config, started.file.as_deref());
+        // Before they are read: what changes from here on is seen by the next look.
+        seen = look(files.clone()).await;
+        warn_of_restart(&started.settings, &config.settings);
+        if !apply(&host, config.plugins).await {
+            seen.clear();
+        }
+    }
+}
+
+/// The configuration as it stands now. `None`: it cannot be used, which has been logged.
+async fn read(global: &Global, started: &Config) -> Option<Config> {
+    let global = global.clone();
+    let read = spawn_blocking(move || Config::read(&global, std::env::vars_os())).await;
+    match read.ok()? {
+        Ok(config) if config.file.is_none() && started.file.is_some() => {
+            tracing::error!("the configuration file is gone: everything that is loaded serves on");
+            None
+        }
+        Ok(config) => Some(config),
+        Err(error) => {
+            let hint = error.hint().unwrap_or_default();
+            let error = chain(&error).join(": ");
+            tracing::error!(error, hint, "the configuration cannot be used: everything that is loaded serves on");
+            None
+        }
+    }
+}
+
+/// Brings the host to what the configuration says, and logs what that took. `false`: to be tried again, although no
+/// file has changed.
+async fn apply(host: &Host, plugins: Vec<PluginSpec>) -> bool {
+    let applied = match host.apply(plugins).await {
+        Ok(applied) => applied,
+        Err(error) => {
+            log(&error, "the plugins cannot be loaded together: everything that is loaded serves on");
+            return true;
+        }
+    };
+    let Applied { added, replaced, reordered, removed, refused, .. } = &applied;
+    if !applied.is_nothing() {
+        let [added, replaced, reordered, removed] = [added, replaced, reordered, removed].map(|names| {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            names.join(" ")
+        });
+        tracing::info!(added, replaced, reordered, removed, refused = refused.len(), "reloaded");
+    }
+    for error in refused {
+        log(error, "refused: if the plugin was loaded before, that version serves on");
+    }
+    !refused.iter().any(is_of_the_moment)
+}
+
+fn log(error: &LoadError, message: &str) {
+    let hint = error.hint().unwrap_or_default();
+    let error = chain(error).join(": ");
+    tracing::error!(error, hint, "{message}");
+}
+
+/// Whether a plugin was refused because the host had too much to do.
+fn is_of_the_moment(error: &LoadError) -> bool {
+    match error {
+        LoadError::CompilersBusy { .. } => true,
+        LoadError::Probe { source, .. } => matches!(source.fault, Fault::Overloaded { .. }),
+        _ => false,
+    }
+}
+
+/// Names the settings that a running host cannot change.
+fn warn_of_restart(in_force: &[Setting], wished: &[Setting]) {
+    let value = |key: &str| in_force.iter().find(|setting| setting.key == key).map(|setting| &setting.value);
+    let differs = wished.iter().filter(|setting| value(&setting.key) != Some(&setting.value));
+    let keys: Vec<&str> = differs.map(|setting| setting.key.as_str()).collect();
+    if !keys.is_empty() {
+        tracing::warn!(
+            keys = keys.join(" "),
+            "these settings hold after a restart; only plugins change while it serves"
+        );
+    }
+}
+
+fn files(config: &Config, configuration: Option<&Path>) -> Vec<PathBuf> {
+    let of_plugins = config.plugins.iter().filter_map(|plugin| match &plugin.source {
+        PluginSource::File(path) => Some(path.clone()),
+        PluginSource::Bytes(_) => None,
+    });
+    let configuration = configuration.unwrap_or(Path::new(DEFAULT_FILE));
+    of_plugins.chain([configuration.to_owned()]).collect()
+}
+
+/// A file system may let a look wait for as long as it likes.
+async fn look(files: Vec<PathBuf>) -> Stamps {
+    let look = move || files.into_iter().map(|file| (file.clone(), stamp(&file))).collect();
+    spawn_blocking(look).await.unwrap_or_default()
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(file).ok()?;
+    Some(Stamp {
+        length: metadata.len(),
+        modified: metadata.modified().ok(),
+        #[cfg(unix)]
+        identity: {
+            use std::os::unix::fs::MetadataExt;
+            [metadata.dev().cast_signed(), metadata.ino().cast_signed(), metadata.ctime(), metadata.ctime_nsec()]
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_same_length_and_time_is_another_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("a"), "old").unwrap();
+        let old = stamp(&path("a"));
+        assert_eq!(stamp(&path("a")), old);
+        fs::write(path("b"), "new").unwrap();
+        let file = fs::File::options().write(true).open(path("b")).unwrap();
+        file.set_modified(fs::metadata(path("a")).unwrap().modified().unwrap()).unwrap();
+        fs::rename(path("b"), path("a")).unwrap();
+        assert_ne!(stamp(&path("a")), old);
+        assert_eq!(stamp(&path("b")), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! How long it takes until a function begins, cold and warm.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tapline_host_core::LoadTimes;
+
+use crate::{error::Error, metrics::milliseconds, module::Module, runtime::Runtime};
+
+/// Fewer iterations say nothing about a 99th percentile.
+pub const MIN_ITERATIONS: u32 = 100;
+
+/// Average and percentiles of one stage, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Percentiles {
+    /// The average.
+    pub average_ms: f64,
+    /// Half of the samples are at most this.
+    pub p50_ms: f64,
+    /// 95 of 100 are at most this.
+    pub p95_ms: f64,
+    /// 99 of 100 are at most this.
+    pub p99_ms: f64,
+}
+
+/// What a benchmark found. Each stage has figures of its own.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct BenchmarkResults {
+    /// How often each stage was measured; *compile* once, when the module was loaded.
+    pub iterations: u32,
+    /// When it began, in seconds since 1970.
+    pub started_at: u64,
+    /// When it ended.
+    pub ended_at: u64,
+    /// The stage *compile*. None: the code was found in the cache.
+    pub compile_ms: Option<f64>,
+    /// The stage *load artifact*: opening the cache, hashing the bytes, checking the file and mapping it.
+    pub load_artifact: Percentiles,
+    /// The stage *instantiate fresh*, with taking a slot of the pool.
+    pub instantiate_fresh: Percentiles,
+    /// A cold start: *load artifact* and *instantiate fresh* together.
+    pub cold_start: Percentiles,
+    /// A warm start: *instantiate fresh* alone.
+    pub warm_start: Percentiles,
+    /// The call itself, which is part of neither.
+    pub call: Percentiles,
+    /// The average cold start over the average warm start.
+    pub improvement_factor: f64,
+}
+
+impl Runtime {
+    /// Measures the stages before a call, and the call. Each iteration loads the compiled code anew and calls on a fresh
+    /// instance, then calls again without loading. The times count for [`Runtime::validate_performance`] as well.
+    ///
+    /// # Errors
+    ///
+    /// There are less than [`MIN_ITERATIONS`]; the host has no directory for compiled code; the call fails.
+    pub async fn benchmark(&self, module: &Module, call: &str, iterations: u32) -> Result<BenchmarkResults, Error> {
+        if iterations < MIN_ITERATIONS {
+            return Err(Error::TooFewIterations { iterations });
+        }
+        let (function, arguments) = module.prepare(call)?;
+        let started_at = now();
+        let (mut loads, mut cold, mut warm, mut calls) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..iterations {
+            let timed = module.clone();
+            let load = tokio::task::spawn_blocking(move || timed.functions().time_load_artifact()).await;
+            let load = load.map_err(Error::Host)?.ok_or(Error::NoDirectory)?;
+            let first = module.run(function, &arguments).await?;
+            let second = module.run(function, &arguments).await?;
+            let times = LoadTimes { load_artifact: Some(load), ..LoadTimes::default() };
+            module.samples().loaded(times);
+            module.samples().called(Some(times), first.instantiate);
+            module.samples().called(None, second.instantiate);
+            loads.push(load);
+            cold.push(load + first.instantiate);
+            warm.push(second.instantiate);
+            calls.push(second.call);
+        }
+        let (cold_start, warm_start) = (Percentiles::of(&cold), Percentiles::of(&warm));
+        Ok(BenchmarkResults {
+            iterations,
+            started_at,
+            ended_at: now(),
+            compile_ms: module.times().compile.map(milliseconds),
+            load_artifact: Percentiles::of(&loads),
+            instantiate_fresh: warm_start,
+            cold_start,
+            warm_start,
+            call: Percentiles::of(&calls),
+            improvement_factor: cold_start.average_ms / warm_start.average_ms,
+        })
+    }
+}
+
+impl Percentiles {
+    fn of(times: &[Duration]) -> Self {
+        let mut sorted: Vec<f64> = times.iter().copied().map(milliseconds).collect();
+        sorted.sort_by(f64::total_cmp);
+        Self {
+            average_ms: sorted.iter().sum::<f64>() / sorted.len().max(1) as f64,
+            p50_ms: percentile(&sorted, 50),
+            p95_ms: percentile(&sorted, 95),
+            p99_ms: percentile(&sorted, 99),
+        }
+    }
+}
+
+/// The smallest sample that so many percent of all are not above; by nearest rank. 0 without samples.
+pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_samples() {
+        let times: Vec<Duration> = (1..=200).rev().map(Duration::from_millis).collect();
+        let found = Percentiles::of(&times);
+        assert_eq!((found.p50_ms, found.p95_ms, found.p99_ms), (100.0, 190.0, 198.0));
+        assert!((found.average_ms - 100.5).abs() < 1e-9);
+        assert_eq!(percentile(&[7.0], 99), 7.0);
+    }
+}

@@ -1,0 +1,47 @@
+//! Benchmarks and targets.
+
+use tapline_function::Sandbox;
+use tapline_host_core::limits::Limits;
+
+use crate::{NUMBERS, config, load, runtime, runtime_with};
+
+#[tokio::test]
+async fn stages_are_measured_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(Limits::default());
+    config.cache_directory = Some(directory.path().join("cache"));
+    let runtime = runtime_with(config, Sandbox::default());
+    let module = load(&runtime, "numbers", NUMBERS).await;
+    let results = runtime.benchmark(&module, "fibonacci(5)", 100).await.unwrap();
+    assert_eq!(results.iterations, 100);
+    assert!(results.compile_ms.is_some() && results.started_at <= results.ended_at);
+    for stage in [results.load_artifact, results.instantiate_fresh, results.cold_start, results.call] {
+        assert!(stage.p50_ms > 0.0 && stage.p50_ms <= stage.p95_ms && stage.p95_ms <= stage.p99_ms, "{stage:?}");
+    }
+    assert!(results.cold_start.p50_ms > results.load_artifact.p50_ms, "it is a part of it");
+    assert_eq!(results.warm_start, results.instantiate_fresh);
+    let factor = results.cold_start.average_ms / results.warm_start.average_ms;
+    assert!((results.improvement_factor - factor).abs() < 1e-9);
+
+    let validation = runtime.validate_performance();
+    assert!(validation.timestamp >= results.ended_at);
+    assert_eq!(validation.targets.len(), 4);
+    assert_eq!(validation.overall_met, validation.targets.iter().all(|target| target.met));
+    let hit_rate = validation.targets.iter().find(|target| target.name == "cache hit rate").unwrap();
+    // Once it was compiled, and in each iteration it came from its file.
+    assert!(hit_rate.met && hit_rate.actual.is_some_and(|rate| rate > 99.0 && rate < 100.0), "{hit_rate:?}");
+    assert!(validation.targets.iter().all(|target| target.actual.is_some()), "{validation:?}");
+}
+
+#[tokio::test]
+async fn benchmarks_that_cannot_be() {
+    let runtime = runtime();
+    let module = load(&runtime, "numbers", NUMBERS).await;
+    let error = async |call, iterations| runtime.benchmark(&module, call, iterations).await.unwrap_err().to_string();
+    assert_eq!(error("fibonacci(5)", 99).await, "99 iterations are too few, a benchmark has at least 100");
+    assert!(error("fibonacci()", 100).await.contains("0 arguments are given"));
+    assert_eq!(
+        error("fibonacci(5)", 100).await,
+        "there is no directory for compiled code, from which a benchmark loads"
+    );
+}

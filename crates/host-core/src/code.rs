@@ -1,0 +1,304 @@
+//! A plugin's code: brought when it is needed, and given up when nobody calls the plugin.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::Poll,
+};
+
+use tapline_cache::{ArtifactKey, DiskState, Loaded, Source, Wasm};
+use tapline_metrics::CacheLevel;
+use tokio::time::{Instant, timeout_at};
+use wasmtime::component::{ComponentExportIndex, InstancePre};
+
+use crate::{
+    call::{Call, Handler},
+    compile,
+    error::{CallError, Fault, LoadError},
+    host::Inner,
+    nesting::Enclosing,
+    plugin::{Plugin, PluginSource},
+    read,
+    runtime::Runtime,
+    stages::Stages,
+    state::{CallState, panic_message},
+    tap::{Interface, TapKind},
+};
+
+/// What calls need of a plugin's code. Whoever has it keeps the code alive.
+pub(crate) struct Code {
+    pub(crate) pre: InstancePre<CallState>,
+    /// The functions of the plugin's taps, in the order of [`PluginCode::taps`].
+    pub(crate) functions: Vec<ComponentExportIndex>,
+}
+
+/// Where a plugin's code is, or comes from.
+pub(crate) struct PluginCode {
+    ready: RwLock<Option<Arc<Code>>>,
+    pub(crate) key: ArtifactKey,
+    /// The taps that the plugin implements, each with the index of the interface through which it does.
+    pub(crate) taps: Vec<(TapKind, usize)>,
+    runtime: Arc<Runtime>,
+    source: PluginSource,
+    /// What was read and hashed, until there is code made from it.
+    wasm: Mutex<Option<Wasm>>,
+    /// An instance was made and its functions have the right signatures. That holds for all code of this key.
+    checked: AtomicBool,
+    /// Held by whoever brings the code, so that one does. What the last one failed with.
+    bringing: tokio::sync::Mutex<Option<Arc<LoadError>>>,
+    attempts: AtomicU64,
+    /// The code was asked for since somebody looked last.
+    used: AtomicBool,
+    /// How often in a row somebody looked and it was not.
+    quiet: AtomicU32,
+    host: Weak<Inner>,
+}
+
+impl PluginCode {
+    pub(crate) fn new(
+        host: &Arc<Inner>,
+        runtime: &Arc<Runtime>,
+        source: PluginSource,
+        wasm: Wasm,
+        taps: Vec<(TapKind, usize)>,
+    ) -> Self {
+        Self {
+            ready: RwLock::default(),
+            key: runtime.cache.key_of(&wasm),
+            taps,
+            runtime: Arc::clone(runtime),
+            source,
+            wasm: Mutex::new(Some(wasm)),
+            checked: AtomicBool::new(false),
+            bringing: tokio::sync::Mutex::default(),
+            attempts: AtomicU64::new(0),
+            used: AtomicBool::new(true),
+            quiet: AtomicU32::new(0),
+            host: Arc::downgrade(host),
+        }
+    }
+
+    /// The code, if it is here.
+    pub(crate) fn get(&self) -> Option<Arc<Code>> {
+        // Written once in a while, and read by every call: most calls leave the cache line as it is.
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
+        self.peek()
+    }
+
+    /// The code, if it is here, for somebody who is no caller: the plugin is as idle as before.
+    pub(crate) fn peek(&self) -> Option<Arc<Code>> {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Here it is. What was read is no longer needed.
+    pub(crate) fn put(&self, code: Arc<Code>) {
+        self.set(Some(code));
+        self.wasm.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn set(&self, code: Option<Arc<Code>>) {
+        let before = std::mem::replace(&mut *self.ready.write().unwrap_or_else(PoisonError::into_inner), code);
+        // Unmapping takes a while, in which nobody has to wait for the lock.
+        drop(before);
+    }
+
+    /// Whether nobody has asked for the code in so many looks in a row, this one included.
+    pub(crate) fn look(&self, enough: u32) -> bool {
+        if self.used.swap(false, Relaxed) {
+            self.quiet.store(0, Relaxed);
+            return false;
+        }
+        self.quiet.fetch_add(1, Relaxed) + 1 >= enough
+    }
+
+    /// Lets the code go, if it can be mapped again: without a directory the next call would have to compile. Calls that
+    /// run keep it until they end. `false`: there was none to be let go.
+    pub(crate) fn give_up(&self) -> bool {
+        if !self.is_here() || !matches!(self.runtime.cache.disk_state(), DiskState::Ready { .. }) {
+            return false;
+        }
+        self.set(None);
+        self.runtime.cache.forget(&self.key);
+        true
+    }
+}
+
+impl fmt::Debug for PluginCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginCode").field("key", &self.key).field("is_here", &self.is_here()).finish_non_exhaustive()
+    }
+}
+
+/// The code of the handler's plugin, which is brought from the cache or the compiler if it is not here. However many ask,
+/// one brings it; the others wait for that, and hear of its failure as well.
+pub(crate) async fn bring(handler: &Arc<Handler>) -> Result<Arc<Code>, Arc<LoadError>> {
+    let code = &handler.plugin.code;
+    let seen = code.attempts.load(Relaxed);
+    let mut failed = code.bringing.lock().await;
+    if let Some(ready) = code.get() {
+        return Ok(ready);
+    }
+    if let Some(error) = failed.as_ref().filter(|_| code.attempts.load(Relaxed) != seen) {
+        return Err(Arc::clone(error));
+    }
+    let refused = |error: LoadError| match code.host.upgrade() {
+        Some(host) => host.refused(error),
+        None => error.made_readable(),
+    };
+    let brought = bring_now(handler, Stages::begin()).await.map_err(|error| Arc::new(refused(error)));
+    // Still under the lock, by which those that wait see it.
+    code.attempts.fetch_add(1, Relaxed);
+    *failed = brought.as_ref().err().cloned();
+    brought
+}
+
+/// [`bring`] for a plugin that nobody else knows yet.
+pub(crate) async fn bring_now(handler: &Arc<Handler>, mut stages: Stages) -> Result<Arc<Code>, LoadError> {
+    let (plugin, runtime) = (&handler.plugin, &handler.runtime);
+    let (name, code) = (plugin.name(), &plugin.code);
+    let gone = || LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg("the host is gone") };
+    let host = code.host.upgrade().ok_or_else(gone)?;
+    let (pre, _) = link(&host, plugin, runtime, &mut stages).await?;
+    let component = pre.component();
+    let function = |(kind, interface): &(TapKind, usize)| {
+        let Interface { name: interface, function, .. } = kind.interfaces[*interface];
+        component
+            .get_export_index(None, interface)
+            .and_then(|instance| component.get_export_index(Some(&instance), function))
+            .ok_or_else(|| LoadError::Signature {
+                plugin: name.clone(),
+                interface: interface.to_owned(),
+                source: wasmtime::Error::msg(format!("it has no function `{function}`")),
+            })
+    };
+    let functions = code.taps.iter().map(function).collect::<Result<_, _>>()?;
+    let ready = Arc::new(Code { pre, functions });
+    if !code.checked.load(Relaxed) {
+        probe(handler, &ready).await?;
+        warm(handler, &ready, host.config.initial_pool_size).await?;
+        code.checked.store(true, Relaxed);
+    }
+    stages.end("instantiate");
+    stages.judge(name, host.config.cold_start_target);
+    code.put(Arc::clone(&ready));
+    Ok(ready)
+}
+
+/// The plugin's component, compiled and with what it imports. Beside it, where it came from.
+pub(crate) async fn link(
+    host: &Inner,
+    plugin: &Plugin,
+    runtime: &Runtime,
+    stages: &mut Stages,
+) -> Result<(InstancePre<CallState>, Loaded), LoadError> {
+    let artifact = artifact(host, plugin, runtime).await?;
+    stages.end(if artifact.source == Source::Compiled { "compile" } else { "load artifact" });
+    match artifact.source {
+        Source::Memory => host.metrics.cache_loaded(CacheLevel::Memory),
+        Source::Disk => host.metrics.cache_loaded(CacheLevel::Disk),
+        Source::Compiled => {
+            host.metrics.cache_loaded(CacheLevel::Compiled);
+            host.metrics.compiled(artifact.took);
+        }
+        _ => {}
+    }
+    let pre = runtime
+        .linker
+        .instantiate_pre(&artifact.component)
+        .map_err(|source| LoadError::Engine { plugin: plugin.name().clone(), source })?;
+    stages.end("link");
+    Ok((pre, artifact))
+}
+
+/// The compiled component: from the cache, else from the compiler.
+async fn artifact(host: &Inner, plugin: &Plugin, runtime: &Runtime) -> Result<Loaded, LoadError> {
+    let (name, code) = (plugin.name(), &plugin.code);
+    if let Some(found) = compile::find(runtime, name, code.key).await? {
+        return Ok(found);
+    }
+    let kept = code.wasm.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let wasm = match kept {
+        Some(wasm) => wasm,
+        // It was compiled before, and has left memory and directory since.
+        None => read::read(name, &code.source, host.config.compilation.max_component_bytes).await?,
+    };
+    if runtime.cache.key_of(&wasm) != code.key {
+        return Err(LoadError::Changed { plugin: name.clone() });
+    }
+    compile::compile(host, runtime, name, wasm).await
+}
+
+/// Makes one instance, under the plugin's own limits, to see that it starts and that its signatures are right. Nothing of
+/// the author's taps runs.
+async fn probe(handler: &Arc<Handler>, code: &Arc<Code>) -> Result<(), LoadError> {
+    let plugin = &handler.plugin;
+    let failed = |source| LoadError::Probe { plugin: plugin.name().clone(), source: Box::new(source) };
+    let slots = &handler.runtime.slots;
+    let slot = match Enclosing::current() {
+        // Somebody who has a slot already must not wait for another.
+        Some(_) => slots.take_now(plugin),
+        None => slots.take(plugin).await,
+    };
+    let slot = slot.map_err(|fault| failed(handler.error(fault)))?;
+    let deadline = Instant::now() + plugin.limits.max_execution_time();
+    let mut call = Call::new(handler, Arc::clone(code), deadline, plugin.limits);
+    let started = start(&mut call, handler, Enclosing::current(), deadline).await.map_err(failed);
+    let checked = started.and_then(|()| {
+        plugin.code.taps.iter().enumerate().try_for_each(|(index, (kind, interface))| {
+            call.check(index, *interface, kind.check).map_err(|source| LoadError::Signature {
+                plugin: plugin.name().clone(),
+                interface: kind.interfaces[*interface].name.to_owned(),
+                source,
+            })
+        })
+    });
+    drop(call);
+    drop(slot);
+    checked
+}
+
+/// Makes the instance of a call before there is a call. As in a dispatch, a host function that panics costs this plugin alone.
+pub(crate) async fn start(
+    call: &mut Call,
+    handler: &Handler,
+    around: Option<Enclosing>,
+    deadline: Instant,
+) -> Result<(), CallError> {
+    let mut starting = pin!(Enclosing::new(around, deadline).run(call.instantiate()));
+    let started = poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| starting.as_mut().poll(context))).unwrap_or_else(|panic| {
+            Poll::Ready(Err(handler.error(Fault::HostPanicked { message: panic_message(&*panic) })))
+        })
+    });
+    let limit = handler.plugin.limits.max_execution_time();
+    timeout_at(deadline, started).await.unwrap_or_else(|_elapsed| Err(handler.error(Fault::TimedOut { limit })))
+}
+
+/// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its
+/// own, which keeps the plugin's memory for the next one. Takes free slots only: calls come first.
+async fn warm(handler: &Arc<Handler>, code: &Arc<Code>, instances: u32) -> Result<(), LoadError> {
+    let failed = |source| LoadError::Probe { plugin: handler.plugin.name().clone(), source: Box::new(source) };
+    let deadline = Instant::now() + handler.plugin.limits.max_execution_time();
+    let mut alive = Vec::new();
+    // One was made by the probe: its slot is warm, and is the first that is taken again.
+    while instances > 1 && alive.len() < instances as usize {
+        let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
+        let mut call = Call::new(handler, Arc::clone(code), deadline, handler.plugin.limits);
+        start(&mut call, handler, Enclosing::current(), deadline).await.map_err(failed)?;
+        // The instance goes before its slot does.
+        alive.push((call, slot));
+    }
+    Ok(())
+}

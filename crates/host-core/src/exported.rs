@@ -1,0 +1,249 @@
+//! Functions that are called by their names, with arguments that are known only at run time: no tap, no order, no fold.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tapline_cache::{ArtifactCache, CacheConfig, Source, Wasm};
+use tapline_tap_dispatch::{OnFailure, TapName};
+use wasmtime::{
+    Engine,
+    component::{
+        Component, ComponentExportIndex, Val,
+        types::{ComponentFunc, ComponentItem},
+    },
+};
+
+use crate::{
+    breaker::HandlerBreaker,
+    call::{Call, Handler},
+    code::{self, Code},
+    dispatch::{self, Collect},
+    error::{CallError, LoadError},
+    host::Host,
+    load::{self, Checked},
+    plugin::{Plugin, PluginSpec},
+    read,
+    stages::Stages,
+    tap::{Interface, Signature, Tap},
+};
+
+/// Most functions that a component may export to be loaded for them: the host keeps something for each.
+pub const MAX_FUNCTIONS: usize = 10_000;
+
+/// The exported functions of one component. Made by [`Host::load_functions`]; dropping it unloads them.
+///
+/// Each call runs as a plugin's does: in a slot of the same pool, on a fresh instance, in a store that the same constructor
+/// made, under the same limits and deadline.
+pub struct Functions {
+    host: Host,
+    plugin: Arc<Plugin>,
+    list: Vec<Function>,
+    bytes: Option<Arc<[u8]>>,
+    times: LoadTimes,
+}
+
+/// One exported function.
+#[derive(Clone)]
+pub struct Function {
+    name: String,
+    ty: ComponentFunc,
+    handler: Arc<Handler>,
+}
+
+/// How long the stages of a load took. One that did not happen has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LoadTimes {
+    /// Compiling, with the worker process around it.
+    pub compile: Option<Duration>,
+    /// Finding the compiled code in memory or mapping it from a file, with hashing the bytes.
+    pub load_artifact: Option<Duration>,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answered {
+    /// What the function returned. WebAssembly has functions without a result, and the component model none with two.
+    pub results: Vec<Val>,
+    /// From the request to an instance that is ready: taking a slot, with the wait for one, and instantiating.
+    pub start: Duration,
+    /// The function itself, with its arguments and results.
+    pub call: Duration,
+    /// The fuel that the call used. None: it is not metered.
+    pub fuel: Option<u64>,
+    /// The most memory that the instance had, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+impl Function {
+    /// The name: `f` for a function of the component itself, `a:b/c@1.0.0#f` for one of an interface.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it takes and returns.
+    #[must_use]
+    pub fn ty(&self) -> &ComponentFunc {
+        &self.ty
+    }
+}
+
+impl Functions {
+    /// The component.
+    #[must_use]
+    pub fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn list(&self) -> &[Function] {
+        &self.list
+    }
+
+    /// How long loading took.
+    #[must_use]
+    pub fn times(&self) -> LoadTimes {
+        self.times
+    }
+
+    /// Calls one of these functions.
+    ///
+    /// The engine compares the arguments with the types of the function, and says `BadAnswer` where they differ, as of
+    /// everything that crosses: whoever takes arguments from people checks them first and says it better.
+    ///
+    /// # Errors
+    ///
+    /// What ended the call; the error names the tap `function`.
+    pub async fn call(&self, function: &Function, arguments: &[Val]) -> Result<Answered, CallError> {
+        let asked = Instant::now();
+        let (mut answered, entered) = dispatch::run::<Invoke>(&function.handler, arguments, None).await?;
+        answered.start = entered - asked;
+        Ok(answered)
+    }
+
+    /// How long it takes to get the compiled code from its file: opening the cache, hashing the bytes, checking the file and
+    /// mapping it. What was mapped is dropped. None: the host keeps nothing on disk, or the file is not there.
+    ///
+    /// Blocks; from async code, call it through `spawn_blocking`.
+    #[must_use]
+    pub fn time_load_artifact(&self) -> Option<Duration> {
+        let bytes = self.bytes.as_ref()?;
+        let directory = self.host.config().cache_directory.clone()?;
+        let engine = &self.list.first()?.handler.runtime.engine;
+        let begun = Instant::now();
+        let settings = CacheConfig {
+            directory: Some(directory),
+            max_entries: self.host.config().cache_size,
+            ..CacheConfig::default()
+        };
+        let cache = ArtifactCache::new(engine, settings);
+        let found = cache.find(cache.key_of(&Wasm::new(Arc::clone(bytes))))?;
+        (found.source == Source::Disk).then(|| begun.elapsed())
+    }
+}
+
+pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, LoadError> {
+    let bytes = match &spec.source {
+        crate::PluginSource::Bytes(bytes) => Some(Arc::clone(bytes)),
+        crate::PluginSource::File(_) => None,
+    };
+    let mut stages = Stages::begin();
+    let wasm = read::read(&spec.name, &spec.source, host.inner.config.compilation.max_component_bytes).await?;
+    stages.end("read");
+    let manifest = read::manifest(&spec.name, &wasm).await?;
+    let checked = load::check(&host.inner, &spec, wasm, manifest, |_| Ok(Vec::new()))?;
+    let Checked { plugin, runtime, breaker, .. } = &checked;
+    stages.end("check");
+    let (pre, artifact) = code::link(&host.inner, plugin, runtime, &mut stages).await?;
+    let mut found = exported(&artifact.component, &runtime.engine);
+    // Where a function is in this list is where it is in the code.
+    found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    if found.is_empty() {
+        return Err(LoadError::NoFunction { plugin: plugin.name.clone(), exports: plugin.manifest.exports.clone() });
+    }
+    if found.len() > MAX_FUNCTIONS {
+        let (needs, limit) = (found.len() as u64, MAX_FUNCTIONS as u64);
+        return Err(LoadError::TooLarge { plugin: plugin.name.clone(), what: "exported functions", needs, limit });
+    }
+    let tap = TapName::new(Invoke::NAME)
+        .map_err(|error| LoadError::Engine { plugin: plugin.name.clone(), source: error.into() })?;
+    let metrics = host.inner.metrics.tap(plugin.name.as_ref(), tap.as_ref());
+    let functions = found.iter().map(|(.., function)| *function).collect();
+    plugin.code.put(Arc::new(Code { pre, functions }));
+    let list = found.into_iter().enumerate().map(|(index, (name, ty, _))| {
+        let handler = Handler {
+            plugin: Arc::clone(plugin),
+            tap: tap.clone(),
+            runtime: Arc::clone(runtime),
+            index,
+            interface: 0,
+            fields: None,
+            metrics: metrics.clone(),
+            breaker: HandlerBreaker::new(*breaker),
+        };
+        Function { name, ty, handler: Arc::new(handler) }
+    });
+    let list = list.collect();
+    let took = Some(artifact.took);
+    let times = match artifact.source {
+        Source::Compiled => LoadTimes { compile: took, ..LoadTimes::default() },
+        _ => LoadTimes { load_artifact: took, ..LoadTimes::default() },
+    };
+    Ok(Functions { host: host.clone(), plugin: Arc::clone(plugin), list, bytes, times })
+}
+
+/// The functions of the component and of the instances that it exports. It reads types, and runs nothing.
+fn exported(component: &Component, engine: &Engine) -> Vec<(String, ComponentFunc, ComponentExportIndex)> {
+    let mut found = Vec::new();
+    for (name, export) in component.component_type().exports(engine) {
+        match export.ty {
+            ComponentItem::ComponentFunc(ty) => {
+                found.extend(component.get_export_index(None, name).map(|index| (name.to_owned(), ty, index)));
+            }
+            ComponentItem::ComponentInstance(instance) => {
+                let Some(within) = component.get_export_index(None, name) else { continue };
+                for (function, export) in instance.exports(engine) {
+                    if let ComponentItem::ComponentFunc(ty) = export.ty
+                        && let Some(index) = component.get_export_index(Some(&within), function)
+                    {
+                        found.push((format!("{name}#{function}"), ty, index));
+                    }
+                }
+            }
+            _ => {}
+        }
+        // One more than is allowed is enough to refuse it.
+        if found.len() > MAX_FUNCTIONS {
+            break;
+        }
+    }
+    found
+}
+
+/// To the path of a dispatch, a call by name is a tap that nobody dispatches: slots, store, deadline and record are the same.
+struct Invoke;
+
+impl Tap for Invoke {
+    const NAME: &'static str = "function";
+    const INTERFACES: &'static [Interface] = &[];
+    const ON_FAILURE: Option<OnFailure> = Some(OnFailure::Fail);
+    type Policy = Collect;
+    type Input = [Val];
+    type Answer = (Answered, Instant);
+
+    fn check(_: usize, _: &mut Signature<'_>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    async fn call(call: &mut Call, arguments: &[Val]) -> Result<(Answered, Instant), CallError> {
+        let entered = Instant::now();
+        let results = call.invoke_dynamic(arguments).await?;
+        let took = entered.elapsed();
+        let (fuel, peak_memory_bytes) = call.used();
+        Ok((Answered { results, start: Duration::ZERO, call: took, fuel, peak_memory_bytes }, entered))
+    }
+}

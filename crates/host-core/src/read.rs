@@ -1,0 +1,131 @@
+//! A plugin's bytes: from a file that may be too large, or change while it is read.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use tapline_cache::Wasm;
+use tapline_tap_dispatch::PluginName;
+
+use crate::{error::LoadError, manifest::Manifest, plugin::PluginSource};
+
+/// So many bytes are hashed within the time that another thread needs to begin with it, and looked at within a quarter of a
+/// millisecond, if they are all parts of three bytes.
+const HASHED_AT_ONCE: usize = 64 << 10;
+
+/// The bytes of a component that is not too large to be looked at, hashed.
+pub(crate) async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Wasm, LoadError> {
+    let too_large = |needs| LoadError::TooLarge { plugin: name.clone(), what: "bytes", needs, limit: max };
+    if let PluginSource::Bytes(bytes) = source {
+        if bytes.len() as u64 > max {
+            return Err(too_large(bytes.len() as u64));
+        }
+        if bytes.len() <= HASHED_AT_ONCE {
+            return Ok(Wasm::new(Arc::clone(bytes)));
+        }
+    }
+    let source = source.clone();
+    // Reading and hashing take long enough to hold up the other tasks of this thread.
+    let read = tokio::task::spawn_blocking(move || match source {
+        PluginSource::Bytes(bytes) => Ok(Wasm::new(bytes)),
+        PluginSource::File(path) => match read_component(&path, max) {
+            Ok(bytes) => Ok(Wasm::new(bytes)),
+            Err(refused) => Err((path, refused)),
+        },
+    });
+    match read.await {
+        Ok(Ok(wasm)) => Ok(wasm),
+        Ok(Err((_, Ok(size)))) => Err(too_large(size)),
+        Ok(Err((path, Err(source)))) => Err(LoadError::Read { plugin: name.clone(), path, source }),
+        Err(error) => Err(LoadError::Engine { plugin: name.clone(), source: error.into() }),
+    }
+}
+
+/// What a component says about itself. A large one may have millions of parts: it is looked at where nobody waits for the thread.
+pub(crate) async fn manifest(name: &PluginName, wasm: &Wasm) -> Result<Manifest, LoadError> {
+    if wasm.bytes().len() <= HASHED_AT_ONCE {
+        return Manifest::read(name, wasm.bytes());
+    }
+    let (plugin, component) = (name.clone(), wasm.clone());
+    let reading = tokio::task::spawn_blocking(move || Manifest::read(&plugin, component.bytes()));
+    reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
+}
+
+/// Reads a component that is not larger than `max`. `Err(Ok(size))`: it is larger.
+///
+/// A file that another one takes the place of meanwhile is read as it was. One that is written to in place would be
+/// half the old one and half the new one, which could even be valid: that is an error.
+fn read_component(path: &Path, max: u64) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
+    read_open(&File::open(path).map_err(Err)?, max, || {})
+}
+
+fn read_open(file: &File, max: u64, between: impl FnOnce()) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
+    let before = file.metadata().map_err(Err)?;
+    if before.len() > max {
+        return Err(Ok(before.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or_default().saturating_add(1));
+    // The file may grow meanwhile, or be one without a size.
+    let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(Err)? as u64;
+    between();
+    if read > max {
+        return Err(Ok(read));
+    }
+    let after = file.metadata().map_err(Err)?;
+    if before.is_file() && (stamp(&before) != stamp(&after) || read != after.len()) {
+        let message = "it was written to while it was read; write a new file beside it, and rename that";
+        return Err(Err(io::Error::other(message)));
+    }
+    Ok(bytes.into())
+}
+
+/// What changes when a file is written to.
+fn stamp(file: &Metadata) -> (u64, Option<SystemTime>) {
+    (file.len(), file.modified().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wasm");
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(*read_component(&path, 5).unwrap(), *b"12345");
+        assert!(matches!(read_component(&path, 4), Err(Ok(5))));
+        assert!(matches!(read_component(Path::new("/dev/zero"), 10), Err(Ok(11))), "it has no size, and no end");
+        assert!(matches!(read_component(&directory.path().join("b.wasm"), 5), Err(Err(_))));
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_read_whole_and_one_that_is_written_to_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wasm");
+        let new = directory.path().join("b.wasm");
+        std::fs::write(&path, b"old old old").unwrap();
+        std::fs::write(&new, b"new").unwrap();
+        let file = File::open(&path).unwrap();
+        let read = read_open(&file, 100, || std::fs::rename(&new, &path).unwrap());
+        assert_eq!(*read.unwrap(), *b"old old old");
+
+        // The same length, so that only the time tells; which is set here, as two writes can come within one tick.
+        let file = File::open(&path).unwrap();
+        let later = file.metadata().unwrap().modified().unwrap() + Duration::from_secs(1);
+        let written = read_open(&file, 100, || {
+            std::fs::write(&path, b"NEW").unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        });
+        let Err(Err(error)) = written else { panic!("{written:?}") };
+        assert!(error.to_string().starts_with("it was written to while it was read"), "{error}");
+        let grown = read_open(&file, 100, || std::fs::write(&path, b"NEW and more").unwrap());
+        assert!(matches!(grown, Err(Err(_))), "{grown:?}");
+    }
+}

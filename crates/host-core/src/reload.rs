@@ -1,0 +1,200 @@
+//! Changing what a host has loaded while it serves: in one step, with the old version draining beside the new one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tapline_tap_dispatch::{Override, PluginName};
+
+use crate::{
+    error::LoadError,
+    host::Host,
+    load::{self, Loaded},
+    plugin::{Plugin, PluginSpec},
+    read,
+    stages::Stages,
+};
+
+/// What [`Host::apply`] did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Plugins that were not loaded before.
+    pub added: Vec<PluginName>,
+    /// Plugins with another file or other settings than before.
+    pub replaced: Vec<PluginName>,
+    /// Plugins for which nothing but the operator's order changed: no call of theirs noticed.
+    pub reordered: Vec<PluginName>,
+    /// Plugins that are no longer loaded.
+    pub removed: Vec<PluginName>,
+    /// Plugins that failed their checks. One that was loaded before serves on as it was.
+    pub refused: Vec<LoadError>,
+}
+
+impl Applied {
+    /// Whether everything was as it should be already.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        let Self { added, replaced, reordered, removed, refused } = self;
+        [added, replaced, reordered, removed].iter().all(|names| names.is_empty()) && refused.is_empty()
+    }
+}
+
+/// What becomes of one plugin.
+enum Step {
+    Keep(BTreeMap<String, Override>),
+    Take(Box<Loaded>),
+    Refuse(LoadError),
+}
+
+impl Host {
+    /// Replaces a plugin. The new version is read, checked, compiled and tried beside the old one, which serves meanwhile;
+    /// then one step makes it the one that dispatches call. Dispatches that are under way end on the old version, which
+    /// goes with the last of them.
+    ///
+    /// The new version begins with closed circuit breakers, also when it is the same file; one that was disabled stays so.
+    /// Reloads run one after another, in the order in which they were asked for, and so the last one stays. To wait does
+    /// not make them fail, and a file that was compiled before costs no compilation.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]: there is no plugin of this name, the new version failed its checks, or the order of a tap has no
+    /// solution with it. The old version serves on.
+    pub async fn replace(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
+        let _turn = self.inner.reloading.lock().await;
+        let name = spec.name.clone();
+        if !self.registry().plugins.contains_key(&name) {
+            return Err(LoadError::NotLoaded { plugin: name });
+        }
+        let loaded = load::load(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
+        let plugin = Arc::clone(&loaded.plugin);
+        let replaced = self.change(&name, |old| *old = Loaded { enabled: old.enabled, ..loaded }).await?;
+        if replaced { Ok(plugin) } else { Err(LoadError::NotLoaded { plugin: name }) }
+    }
+
+    /// Takes a plugin out of all taps and keeps it loaded. Calls that run end as they would have. `false`: there is none
+    /// of this name.
+    ///
+    /// # Errors
+    ///
+    /// The order of a tap has no solution without it. The plugin is then called on.
+    pub async fn disable(&self, name: &PluginName) -> Result<bool, LoadError> {
+        self.change(name, |loaded| loaded.enabled = false).await
+    }
+
+    /// Undoes [`Host::disable`], at once: the plugin was checked and compiled when it was loaded. `false`: there is none of
+    /// this name.
+    ///
+    /// # Errors
+    ///
+    /// The order of a tap has no solution with it. The plugin then stays disabled.
+    pub async fn enable(&self, name: &PluginName) -> Result<bool, LoadError> {
+        self.change(name, |loaded| loaded.enabled = true).await
+    }
+
+    /// Whether dispatches call the plugin of this name.
+    #[must_use]
+    pub fn is_enabled(&self, name: &PluginName) -> bool {
+        self.registry().plugins.get(name).is_some_and(|loaded| loaded.enabled)
+    }
+
+    /// Replaces the operator's order of a plugin, by tap. Nothing is loaded anew. `false`: there is none of this name.
+    ///
+    /// # Errors
+    ///
+    /// The order of a tap has no solution. Everything is then as it was. Where the orders of several plugins have to change
+    /// together, use [`Host::apply`].
+    pub async fn reorder(&self, name: &PluginName, order: BTreeMap<String, Override>) -> Result<bool, LoadError> {
+        self.change(name, |loaded| loaded.order = order).await
+    }
+
+    /// Makes these the plugins that are loaded, in one step: adds, replaces, reorders and removes what it takes. A plugin
+    /// with the same bytes and the same settings as before is left alone.
+    ///
+    /// A plugin that fails its checks is in [`Applied::refused`] and changes nothing for the others; if it was loaded
+    /// before, the old version serves on with its old settings. Disabled plugins stay disabled.
+    ///
+    /// # Errors
+    ///
+    /// Two plugins have the same name, or the order of a tap has no solution. Nothing has changed then.
+    pub async fn apply(&self, specs: Vec<PluginSpec>) -> Result<Applied, LoadError> {
+        let _turn = self.inner.reloading.lock().await;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = specs.iter().find(|spec| !names.insert(&spec.name)) {
+            return Err(LoadError::Duplicate { plugin: twice.name.clone() });
+        }
+        let mut steps = Vec::new();
+        for spec in specs {
+            steps.push((spec.name.clone(), self.prepare(spec).await));
+        }
+
+        let _guard = self.inner.loading.lock().await;
+        let mut before = self.registry().plugins.clone();
+        let mut after = BTreeMap::new();
+        let mut applied = Applied::default();
+        for (name, step) in steps {
+            let old = before.remove(&name);
+            let kept = match (step, old) {
+                (Step::Keep(order), Some(old)) => {
+                    if old.order != order {
+                        applied.reordered.push(name.clone());
+                    }
+                    Loaded { order, ..old }
+                }
+                (Step::Take(new), Some(old)) => {
+                    applied.replaced.push(name.clone());
+                    Loaded { enabled: old.enabled, ..*new }
+                }
+                (Step::Take(new), None) => {
+                    applied.added.push(name.clone());
+                    *new
+                }
+                (Step::Refuse(error), old) => {
+                    applied.refused.push(error);
+                    let Some(old) = old else { continue };
+                    old
+                }
+                // It was removed while the others were being prepared.
+                (Step::Keep(_), None) => continue,
+            };
+            after.insert(name, kept);
+        }
+        applied.removed.extend(before.into_keys());
+        self.install(after)?;
+        Ok(applied)
+    }
+
+    /// Everything about one plugin of [`Host::apply`] that may take long.
+    async fn prepare(&self, spec: PluginSpec) -> Step {
+        let max = self.inner.config.compilation.max_component_bytes;
+        let mut stages = Stages::begin();
+        let wasm = match read::read(&spec.name, &spec.source, max).await {
+            Ok(wasm) => wasm,
+            Err(error) => return Step::Refuse(self.inner.refused(error)),
+        };
+        if let Some(loaded) = self.registry().plugins.get(&spec.name)
+            && *loaded.settings == spec.clone().without_source()
+            && let Ok(runtime) = self.inner.runtime(loaded.plugin.limits.enable_fuel_metering())
+            && runtime.cache.key_of(&wasm) == loaded.plugin.code.key
+        {
+            return Step::Keep(spec.order);
+        }
+        // What was compared is what is loaded, whatever happens to the file meanwhile.
+        stages.end("read");
+        match load::load_wasm(&self.inner, spec, wasm, stages).await {
+            Ok(loaded) => Step::Take(Box::new(loaded)),
+            Err(error) => Step::Refuse(self.inner.refused(error)),
+        }
+    }
+
+    /// Changes one plugin of the registry. `false`: there is none of this name.
+    async fn change(&self, name: &PluginName, change: impl FnOnce(&mut Loaded)) -> Result<bool, LoadError> {
+        let _guard = self.inner.loading.lock().await;
+        let mut plugins = self.registry().plugins.clone();
+        let Some(loaded) = plugins.get_mut(name) else { return Ok(false) };
+        change(loaded);
+        self.install(plugins)?;
+        Ok(true)
+    }
+}

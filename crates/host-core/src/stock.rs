@@ -1,0 +1,202 @@
+//! Instances that are made before somebody asks for them. Each serves one call, as any fresh one does.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    call::{Call, Handler},
+    code,
+    config::HostConfig,
+    error::LoadError,
+    plugin::PluginSpec,
+};
+
+/// How long the demand is watched before a stock shrinks to it.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long no instance is made after one that could not be: a plugin whose start fails or never ends must not be started
+/// again and again for nobody.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What the kernel says of memory: of the last ten seconds the share in which somebody waited for some, among others.
+const PRESSURE: &str = "/proc/pressure/memory";
+/// The share, in percent, from which nothing is kept: much more than an idle machine ever has, and well before one stands still.
+const MAX_PRESSURE: f64 = 10.0;
+
+/// Keeps instances of a plugin that are made ahead, and made and dropped off the caller's path. A call takes one that no
+/// other call has seen, and so isolation is that of a fresh instance; what it saves is the time to make one and to drop it.
+///
+/// The stock follows demand between [`min`](Self::min) and [`max`](Self::max): it grows when a call finds nothing, and
+/// shrinks to what one second took of it. Each instance in it has a slot of the pool and gives it up as soon as somebody
+/// needs one, and all are dropped while the machine is short of memory; a call that finds nothing makes its own.
+///
+/// What a plugin does when it starts, it does before there is a call: it sees no deadline of one, and uses none of its fuel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Stock {
+    /// Instances that are there without any demand. Defaults to 1.
+    pub min: u32,
+    /// The most instances that wait, at least 1. Defaults to 8.
+    pub max: u32,
+}
+
+impl Default for Stock {
+    fn default() -> Self {
+        Self { min: 1, max: 8 }
+    }
+}
+
+/// Refuses a stock that cannot be.
+pub(crate) fn check(config: &HostConfig, spec: &PluginSpec) -> Result<(), LoadError> {
+    let Some(Stock { min, max }) = spec.stock else { return Ok(()) };
+    let message = if spec.reuse.is_some() {
+        "an instance is either used once or reused: take `stock` or `reuse` away".to_owned()
+    } else if max == 0 || min > max {
+        format!("it keeps {min} to {max} instances; `max` is at least 1 and not less than `min`")
+    } else if max > config.pool_size {
+        format!("{max} instances do not fit into a pool of {}", config.pool_size)
+    } else {
+        return Ok(());
+    };
+    Err(LoadError::Setting { plugin: spec.name.clone(), setting: "stock", message })
+}
+
+/// The stock of one plugin, but for the instances: those wait in the slots that they have.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    stock: Stock,
+    /// Calls that found nothing since the stock was last looked at.
+    missed: AtomicUsize,
+    /// Something is to be made or to be dropped.
+    wake: Arc<Notify>,
+    is_kept: AtomicBool,
+}
+
+impl Keeper {
+    pub(crate) fn new(stock: Stock) -> Self {
+        let wake = Arc::new(Notify::new());
+        Self { stock, missed: AtomicUsize::new(0), wake, is_kept: AtomicBool::new(false) }
+    }
+
+    /// A call found no instance, and makes its own.
+    pub(crate) fn missed(&self) {
+        self.missed.fetch_add(1, Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// A call left its instance to be dropped.
+    pub(crate) fn left(&self) {
+        self.wake.notify_one();
+    }
+}
+
+/// Begins to keep the stock of the handler's plugin, if it has one and nobody keeps it yet.
+pub(crate) fn keep(handler: &Arc<Handler>) {
+    let Some(keeper) = &handler.plugin.stock else { return };
+    if !keeper.is_kept.swap(true, Relaxed) {
+        tokio::spawn(run(Arc::downgrade(handler), Arc::clone(&keeper.wake), keeper.stock));
+    }
+}
+
+/// Drops what calls have left, and makes what is missing, until the plugin is gone.
+async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
+    let (min, max) = (stock.min as usize, stock.max as usize);
+    let mut target = min;
+    let mut deepest = 0;
+    let mut short_of_memory = false;
+    let mut period = Instant::now() + PERIOD;
+    let mut not_before = Instant::now();
+    loop {
+        {
+            let Some(handler) = handler.upgrade() else { return };
+            let slots = &handler.runtime.slots;
+            slots.drop_spent();
+            let missed = handler.plugin.stock.as_ref().map_or(0, |keeper| keeper.missed.swap(0, Relaxed));
+            let ready = slots.unused(&handler.plugin);
+            let missing = target.saturating_sub(ready);
+            deepest = deepest.max(missing);
+            if missed > 0 && !short_of_memory {
+                target = (target + missed).min(max);
+                deepest = target;
+            }
+            let now = Instant::now();
+            if now >= period {
+                short_of_memory = is_short_of_memory(Path::new(PRESSURE));
+                target = if short_of_memory { 0 } else { deepest.clamp(min, max) };
+                deepest = 0;
+                period = now + PERIOD;
+                slots.drop_unused(&handler.plugin, ready.saturating_sub(target));
+            }
+            if now >= not_before && !make(&handler, target.saturating_sub(ready)).await {
+                not_before = Instant::now() + PAUSE;
+            }
+        }
+        // Not with the handler in hand: its plugin could not go.
+        let _ = timeout(PERIOD, wake.notified()).await;
+    }
+}
+
+/// Makes so many instances, as far as nobody else needs their slots. `false`: one could not be made.
+async fn make(handler: &Arc<Handler>, count: usize) -> bool {
+    let slots = &handler.runtime.slots;
+    let plugin = &handler.plugin;
+    // Instances are made of code that is here: to bring it is for calls.
+    let Some(code) = plugin.code.peek() else { return true };
+    for _ in 0..count {
+        let Some(slot) = slots.try_take_ahead(plugin) else { return true };
+        let start = Instant::now();
+        let deadline = start + plugin.limits.max_execution_time();
+        let mut call = Call::new(handler, Arc::clone(&code), deadline, plugin.limits);
+        if code::start(&mut call, handler, None, deadline).await.is_err() {
+            tracing::debug!(plugin = %plugin.name(), "an instance could not be made ahead; calls make their own");
+            return false;
+        }
+        plugin.metrics().made_ahead(start.elapsed());
+        call.set_aside();
+        if !slot.put(plugin, call) {
+            return true;
+        }
+        // Calls come first, also those that are ready in the same thread.
+        tokio::task::yield_now().await;
+    }
+    true
+}
+
+/// Whether the machine waits for memory. A system that does not say counts as one that does not.
+fn is_short_of_memory(pressure: &Path) -> bool {
+    let text = fs::read_to_string(pressure).unwrap_or_default();
+    let some = text.lines().find_map(|line| line.strip_prefix("some avg10="));
+    let percent = some.and_then(|some| some.split(' ').next()?.parse::<f64>().ok());
+    percent.is_some_and(|percent| percent >= MAX_PRESSURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("memory");
+        assert!(!is_short_of_memory(&file), "a system that says nothing");
+        for (percent, expected) in [("0.00", false), ("9.99", false), ("10.00", true), ("93.10", true), ("?", false)] {
+            let text = format!(
+                "some avg10={percent} avg60=1.00 avg300=0.00 total=5\nfull avg10=50.00 avg60=0 avg300=0 total=0\n"
+            );
+            fs::write(&file, text).unwrap();
+            assert_eq!(is_short_of_memory(&file), expected, "{percent}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! What a host has loaded changes while it serves.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use futures_util::future::join_all;
+use tapline_host_core::{
+    Alter, Applied, BreakerState, Call, CallError, CallState, Capability, Fault, Host, HostConfig, Interface,
+    LoadError, Override, PluginSpec, Reuse, Signature, Tap,
+};
+use tokio::sync::Semaphore;
+use wasmtime::{StoreContextMut, component::Linker};
+
+use crate::guests::{
+    Gate, NUMBER, Number, PATIENCE, assert_serves, component, config, host, host_with, limits, metric, name, number,
+    number_with, spec, time, waiting,
+};
+
+/// The same function as [`Number`]; each plugin gets what the one before it made.
+struct Steps;
+
+impl Tap for Steps {
+    const NAME: &'static str = "steps";
+    const INTERFACES: &'static [Interface] = &[Interface { name: NUMBER, function: "run", mode: "full" }];
+    type Policy = Alter;
+    type Input = u32;
+    type Answer = u32;
+
+    fn check(_: usize, signature: &mut Signature<'_>) -> wasmtime::Result<()> {
+        signature.is::<(u32,), (u32,)>()
+    }
+
+    async fn call(call: &mut Call, input: &u32) -> Result<u32, CallError> {
+        Ok(call.invoke::<(u32,), (u32,)>((*input,)).await?.0)
+    }
+}
+
+fn patient() -> HostConfig {
+    HostConfig { limits: limits(60_000), max_wait: PATIENCE, ..config() }
+}
+
+/// Answers with its version.
+fn version(plugin: &str, version: u32) -> PluginSpec {
+    spec(plugin, number(&format!("(i32.const {version})")))
+}
+
+async fn versions(host: &Host) -> Vec<(String, u32)> {
+    let outcome = host.dispatch(Number, &0).await.unwrap();
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    outcome.answers.into_iter().map(|(plugin, version)| (plugin.to_string(), version)).collect()
+}
+
+fn expected(answers: &[(&str, u32)]) -> Vec<(String, u32)> {
+    answers.iter().map(|(plugin, version)| ((*plugin).to_owned(), *version)).collect()
+}
+
+fn order(value: serde_json::Value) -> BTreeMap<String, Override> {
+    BTreeMap::from([("number".to_owned(), serde_json::from_value(value).unwrap())])
+}
+
+fn names(applied: &Applied) -> [Vec<&str>; 4] {
+    [&applied.added, &applied.replaced, &applied.reordered, &applied.removed]
+        .map(|names| names.iter().map(|name| name.as_str()).collect())
+}
+
+#[tokio::test]
+async fn the_old_version_ends_what_it_began_and_goes_with_the_last_of_it() {
+    let (host, gate) = host_with(patient());
+    let old = Arc::downgrade(&host.load(spec("p", waiting()).grant("gate", "open")).await.unwrap());
+    let under_way = tokio::spawn({
+        let host = host.clone();
+        async move { host.dispatch(Number, &7).await.unwrap().answers }
+    });
+    while host.slots().0 == 0 {
+        tokio::task::yield_now().await;
+    }
+    let new = host.replace(version("p", 2)).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 2)]));
+    assert!(Arc::ptr_eq(&new, &host.plugins()[0]));
+    assert!(old.upgrade().is_some(), "it still has a call to end");
+    gate.add_permits(1);
+    assert_eq!(under_way.await.unwrap(), [(name("p"), 7)]);
+    assert!(old.upgrade().is_none(), "the last call took it away");
+    assert_serves(&host).await;
+}
+
+#[tokio::test]
+async fn one_dispatch_never_mixes_versions() {
+    let gate = Arc::new(Semaphore::new(0));
+    let builder = Host::builder().config(patient()).tap::<Number>().tap::<Steps>();
+    let host = builder.capability(Gate(Arc::clone(&gate))).build().unwrap();
+    let add =
+        |number: u32| spec("b-adds", crate::guests::number(&format!("(i32.add (local.get $x) (i32.const {number}))")));
+    host.load(spec("a-waits", waiting()).grant("gate", "open")).await.unwrap();
+    host.load(add(1)).await.unwrap();
+    let dispatch = host.dispatch(Steps, 100);
+    // Between its two handlers one is replaced, then removed, and another one comes.
+    let (outcome, ()) = tokio::join!(biased; dispatch, async {
+        host.replace(add(1000)).await.unwrap();
+        host.unload(&name("b-adds")).await.unwrap();
+        host.load(version("c-late", 5)).await.unwrap();
+        gate.add_permits(1);
+    });
+    assert_eq!(outcome.unwrap().state, 101);
+    gate.add_permits(1);
+    assert_eq!(host.dispatch(Steps, 100).await.unwrap().state, 5);
+}
+
+#[tokio::test]
+async fn a_version_that_fails_its_checks_leaves_the_old_one_and_says_why() {
+    let host = host();
+    host.load(version("p", 1)).await.unwrap();
+    let good = number("(i32.const 2)");
+    let cycle = PluginSpec { order: order(serde_json::json!({ "after": ["q"], "before": ["q"] })), ..version("p", 2) };
+    host.load(version("q", 1)).await.unwrap();
+    let bad: [(PluginSpec, fn(&LoadError) -> bool); 8] = [
+        (spec("p", b"no wasm".to_vec()), |error| matches!(error, LoadError::NotWasm { .. })),
+        (spec("p", good[..good.len() / 2].to_vec()), |error| matches!(error, LoadError::Invalid { .. })),
+        (spec("p", component("")), |error| matches!(error, LoadError::NoTap { .. })),
+        (spec("p", waiting()), |error| matches!(error, LoadError::NotGranted { .. })),
+        (version("p", 2).grant("mail", true), |error| matches!(error, LoadError::UnknownGrant { .. })),
+        (PluginSpec::file(name("p"), "missing.wasm"), |error| matches!(error, LoadError::Read { .. })),
+        (
+            spec("p", number_with("(func $start (loop (br 0))) (start $start)", "(i32.const 2)")).limits(time(20)),
+            |error| matches!(error, LoadError::Probe { .. }),
+        ),
+        (cycle, |error| matches!(error, LoadError::Order(_))),
+    ];
+    for (spec, is_it) in bad {
+        let error = host.replace(spec.clone()).await.unwrap_err();
+        assert!(is_it(&error), "{error:?}");
+        assert_eq!(versions(&host).await, expected(&[("p", 1), ("q", 1)]), "{error}");
+        // As part of a set, it is told and the rest goes on.
+        match host.apply(vec![spec, version("q", 1)]).await {
+            Ok(applied) => {
+                assert!(is_it(&applied.refused[0]) && names(&applied).concat().is_empty(), "{applied:?}");
+            }
+            Err(error) => assert!(is_it(&error), "{error:?}"),
+        }
+        assert_eq!(versions(&host).await, expected(&[("p", 1), ("q", 1)]), "{error}");
+    }
+    let missing = host.replace(version("nobody", 1)).await.unwrap_err();
+    assert!(matches!(missing, LoadError::NotLoaded { .. }), "{missing}");
+    assert_eq!(missing.to_string(), "no plugin is called `nobody`, so there is none to replace");
+}
+
+#[tokio::test]
+async fn disabled_plugins_are_not_called_until_they_are_enabled() {
+    let host = host();
+    host.load(version("p", 1)).await.unwrap();
+    host.load(version("q", 1)).await.unwrap();
+    assert!(host.disable(&name("p")).await.unwrap());
+    assert_eq!(versions(&host).await, expected(&[("q", 1)]));
+    assert!(!host.is_enabled(&name("p")) && host.is_enabled(&name("q")));
+    assert_eq!(host.plugins().len(), 2, "it is still loaded");
+    host.replace(version("p", 2)).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("q", 1)]), "a new version of it is not called either");
+    assert!(host.enable(&name("p")).await.unwrap());
+    assert_eq!(versions(&host).await, expected(&[("p", 2), ("q", 1)]));
+    for answer in
+        [host.disable(&name("x")).await, host.enable(&name("x")).await, host.reorder(&name("x"), BTreeMap::new()).await]
+    {
+        assert!(!answer.unwrap(), "there is no such plugin");
+    }
+    assert!(!host.is_enabled(&name("x")));
+}
+
+#[tokio::test]
+async fn the_order_changes_without_loading_anything() {
+    let host = host();
+    let p = host.load(version("p", 1)).await.unwrap();
+    host.load(version("q", 1)).await.unwrap();
+    assert!(host.reorder(&name("p"), order(serde_json::json!({ "after": ["q"] }))).await.unwrap());
+    assert_eq!(versions(&host).await, expected(&[("q", 1), ("p", 1)]));
+    let error = host.reorder(&name("q"), order(serde_json::json!({ "after": ["p"] }))).await.unwrap_err();
+    assert!(matches!(error, LoadError::Order(_)), "{error}");
+    assert_eq!(versions(&host).await, expected(&[("q", 1), ("p", 1)]));
+    // What no sequence of single changes can do.
+    let turned = PluginSpec { order: order(serde_json::json!({ "after": ["p"] })), ..version("q", 1) };
+    let applied = host.apply(vec![version("p", 1), turned]).await.unwrap();
+    assert_eq!(names(&applied), [vec![], vec![], vec!["p", "q"], vec![]]);
+    assert_eq!(versions(&host).await, expected(&[("p", 1), ("q", 1)]));
+    assert!(Arc::ptr_eq(&p, &host.plugins()[0]), "nobody loaded it again");
+}
+
+#[tokio::test]
+async fn a_set_is_applied_in_one_step_and_what_is_the_same_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file.wasm");
+    let write = |version: u32| std::fs::write(&path, number(&format!("(i32.const {version})"))).unwrap();
+    let file = || PluginSpec::file(name("file"), &path);
+    let host = host();
+    write(1);
+    let applied =
+        host.apply(vec![file(), version("gone", 1), version("limited", 1), version("same", 1)]).await.unwrap();
+    assert_eq!(names(&applied), [vec!["file", "gone", "limited", "same"], vec![], vec![], vec![]]);
+    let same = Arc::clone(&host.plugins()[3]);
+
+    write(2);
+    let set = || vec![file(), version("limited", 1).limits(time(500)), version("new", 1), version("same", 1)];
+    let applied = host.apply(set()).await.unwrap();
+    assert_eq!(names(&applied), [vec!["new"], vec!["file", "limited"], vec![], vec!["gone"]]);
+    assert_eq!(versions(&host).await, expected(&[("file", 2), ("limited", 1), ("new", 1), ("same", 1)]));
+    assert!(Arc::ptr_eq(&same, &host.plugins()[3]));
+    assert_eq!(host.plugins()[1].limits().max_execution_time().as_millis(), 500);
+
+    // A file that is no plugin any more, then the old one again: nothing was lost, nothing is new.
+    std::fs::write(&path, "something else").unwrap();
+    let applied = host.apply(set()).await.unwrap();
+    assert!(matches!(&applied.refused[..], [LoadError::NotWasm { .. }]), "{applied:?}");
+    assert_eq!(versions(&host).await[0], ("file".to_owned(), 2));
+    write(2);
+    assert!(host.apply(set()).await.unwrap().is_nothing());
+
+    let twice = host.apply(vec![version("a", 1), version("a", 2)]).await.unwrap_err();
+    assert!(matches!(twice, LoadError::Duplicate { .. }), "{twice}");
+    assert_eq!(host.plugins().len(), 4);
+    assert_eq!(metric(&host, "tapline_plugins_loaded"), 4);
+    assert_eq!(names(&host.apply(vec![]).await.unwrap())[3].len(), 4);
+    assert_serves(&host).await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_one_version_does_not_outlive_it() {
+    let host = host();
+    let reused = |body: &str| PluginSpec { reuse: Some(Reuse::default()), ..spec("p", number(body)) };
+    let count = "(global.set $count (i32.add (global.get $count) (i32.const 1))) (global.get $count)";
+    host.load(reused(count)).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 1)]));
+    assert_eq!(versions(&host).await, expected(&[("p", 2)]));
+    assert_eq!(host.slots().0, 1);
+    host.replace(reused(count)).await.unwrap();
+    assert_eq!(host.slots().0, 0, "the instance of the old version gave its slot back");
+    assert_eq!(versions(&host).await, expected(&[("p", 1)]));
+    host.disable(&name("p")).await.unwrap();
+    assert_eq!(host.slots().0, 0);
+    host.enable(&name("p")).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 1)]));
+    assert_eq!(versions(&host).await, expected(&[("p", 2)]), "instances are kept again");
+
+    host.replace(spec("p", number("(unreachable)"))).await.unwrap();
+    while host.breakers()[0].state != BreakerState::Open {
+        host.dispatch(Number, &0).await.unwrap();
+    }
+    assert_eq!(metric(&host, "tapline_breaker_state{plugin=\"p\",tap=\"number\"}"), 2);
+    host.replace(version("p", 3)).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 3)]), "a version that is mended is called at once");
+    assert_eq!(metric(&host, "tapline_breaker_state{plugin=\"p\",tap=\"number\"}"), 0);
+}
+
+/// A host function that dispatches the tap that it is called from.
+#[derive(Clone, Default)]
+struct Again(Arc<Mutex<Option<Host>>>);
+
+impl Capability for Again {
+    fn grant_name(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["test:host/again@1.0.0"]
+    }
+
+    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        let again = self.clone();
+        linker.instance("test:host/again@1.0.0")?.func_wrap_async(
+            "again",
+            move |_: StoreContextMut<'_, CallState>, (): ()| {
+                let host = again.0.lock().unwrap().clone().unwrap();
+                Box::new(async move {
+                    host.replace(version("p", 2)).await.map_err(|error| wasmtime::Error::msg(error.to_string()))?;
+                    let outcome = host.dispatch(Number, &0).await?;
+                    Ok((outcome.answers[0].1,))
+                })
+            },
+        )
+    }
+}
+
+#[tokio::test]
+async fn a_dispatch_within_a_call_begins_then_and_sees_what_is_loaded_then() {
+    let again = Again::default();
+    let builder = Host::builder().config(patient()).tap::<Number>();
+    let host = builder.capability(again.clone()).build().unwrap();
+    *again.0.lock().unwrap() = Some(host.clone());
+    let bytes = component(&format!(
+        r#"(import "test:host/again@1.0.0" (instance $host (export "again" (func (result u32)))))
+           (core func $again (canon lower (func $host "again")))
+           (core module $m
+             (import "" "again" (func $again (result i32)))
+             (func (export "run") (param i32) (result i32) (i32.add (i32.const 100) (call $again))))
+           (core instance $i (instantiate $m (with "" (instance (export "again" (func $again))))))
+           (func $run (param "x" u32) (result u32) (canon lift (core func $i "run")))
+           (instance $e (export "run" (func $run)))
+           (export "{NUMBER}" (instance $e))"#
+    ));
+    host.load(spec("p", bytes)).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 102)]), "the new version within the old one");
+    assert_eq!(versions(&host).await, expected(&[("p", 2)]));
+    again.0.lock().unwrap().take();
+}
+
+#[tokio::test]
+async fn of_many_reloads_at_once_the_last_one_stays() {
+    let host = host();
+    host.load(version("p", 0)).await.unwrap();
+    let storm = join_all((1..=30).map(|number| host.replace(version("p", number)))).await;
+    assert!(storm.iter().all(Result::is_ok));
+    assert_eq!(versions(&host).await, expected(&[("p", 30)]));
+    // One that is removed in the middle stays removed.
+    let p = name("p");
+    let (replaced, removed) = tokio::join!(biased; host.replace(version("p", 99)), host.unload(&p));
+    assert!(removed.unwrap());
+    assert!(matches!(replaced, Err(LoadError::NotLoaded { .. })), "{replaced:?}");
+    assert_serves(&host).await;
+}
+
+/// All slots are taken and calls wait, in every moment of a thousand reloads of two plugins. Both change in one step, so
+/// that a dispatch that saw one old and one new version would show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_reloads_under_full_load_lose_no_request() {
+    const RELOADS: u32 = 1000;
+    const VERSIONS: u32 = 4;
+    let config = HostConfig { pool_size: 4, ..patient() };
+    let (host, _) = host_with(config);
+    let both = |number: u32| vec![version("a", number % VERSIONS), version("b", number % VERSIONS)];
+    host.apply(both(0)).await.unwrap();
+    let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let visitors: Vec<_> = (0..8)
+        .map(|_| {
+            let (host, done, answered) = (host.clone(), Arc::clone(&done), Arc::clone(&answered));
+            tokio::spawn(async move {
+                let mut asked = 0;
+                while !done.load(Relaxed) {
+                    asked += 1;
+                    let outcome = host.dispatch(Number, &0).await.unwrap();
+                    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+                    let [(a, first), (b, second)] = &outcome.answers[..] else { panic!("{outcome:?}") };
+                    assert_eq!((a.as_str(), b.as_str(), first), ("a", "b", second), "two versions in one dispatch");
+                    answered.fetch_add(1, Relaxed);
+                }
+                asked
+            })
+        })
+        .collect();
+    for number in 1..=RELOADS {
+        let applied = host.apply(both(number)).await.unwrap();
+        assert_eq!(names(&applied)[1], ["a", "b"], "{applied:?}");
+    }
+    done.store(true, Relaxed);
+    let mut asked = 0;
+    for visitor in visitors {
+        asked += visitor.await.unwrap();
+    }
+    assert_eq!(answered.load(Relaxed), asked);
+    assert!(asked > u64::from(RELOADS), "there was load: {asked} dispatches");
+    assert_eq!(versions(&host).await, expected(&[("a", RELOADS % VERSIONS), ("b", RELOADS % VERSIONS)]));
+    assert_serves(&host).await;
+}
+
+#[tokio::test]
+async fn a_host_that_stops_refuses_new_versions_too() {
+    let host = host();
+    host.load(version("p", 1)).await.unwrap();
+    assert!(host.shut_down(PATIENCE).await);
+    let error = host.replace(version("p", 2)).await.unwrap_err();
+    let LoadError::Probe { source, .. } = error else { panic!("{error}") };
+    assert!(matches!(source.fault, Fault::ShuttingDown));
+}
