@@ -567,6 +567,8 @@ mod tests {
         .assert_eq(&errors.concat());
         let off = format!("{grant}files = true\n").replace("path = \"a\"", "path = \"a\"\nenabled = false");
         assert!(read(&off, &[], Global::default()).is_ok(), "a plugin that is switched off gets nothing anyway");
+        let none = format!("{grant}files = false\n");
+        assert!(read(&none, &[], Global::default()).is_ok(), "what is not granted is not forbidden");
     }
 
     #[test]
