@@ -222,6 +222,8 @@ fn decide_host(
         cache_size,
         cache_max_bytes,
         cache_directory,
+        network_access: base.network_access,
+        filesystem_access: base.filesystem_access,
         enable_metrics,
         enable_reuse,
         cold_start_target: cold_start_target.map(Duration::from_millis),
@@ -565,6 +567,8 @@ mod tests {
         .assert_eq(&errors.concat());
         let off = format!("{grant}files = true\n").replace("path = \"a\"", "path = \"a\"\nenabled = false");
         assert!(read(&off, &[], Global::default()).is_ok(), "a plugin that is switched off gets nothing anyway");
+        let none = format!("{grant}files = false\n");
+        assert!(read(&none, &[], Global::default()).is_ok(), "what is not granted is not forbidden");
     }
 
     #[test]

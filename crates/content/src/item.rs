@@ -241,6 +241,11 @@ impl Item {
     ///
     /// The title, the name of a field or a value breaks a rule; the item is as it was.
     pub fn with_changes(&self, changes: Changes) -> Result<Self, ItemError> {
+        // A plugin decides how many there are, and each is compared with all fields.
+        let count = changes.set.len().max(changes.removed.len());
+        if count > MAX_FIELDS {
+            return Err(ItemError::TooManyFields { count });
+        }
         let mut header = self.header.clone();
         if let Some(title) = changes.title {
             check_title(&title)?;
@@ -373,6 +378,13 @@ mod tests {
         let item = Item::new(header("a"), []).unwrap();
         let blank = Changes { title: Some("  ".into()), ..Changes::default() };
         assert_eq!(item.with_changes(blank), Err(ItemError::Title { length: 0 }));
+        let much = MAX_FIELDS + 1;
+        for changes in [
+            Changes { set: vec![field("a", ""); much], ..Changes::default() },
+            Changes { removed: vec!["a".into(); much], ..Changes::default() },
+        ] {
+            assert_eq!(item.with_changes(changes), Err(ItemError::TooManyFields { count: much }));
+        }
         let set = |field| Changes { set: vec![field], ..Changes::default() };
         let json = Field { name: "j".into(), value: Value::Json("{".into()) };
         assert!(matches!(item.with_changes(set(json)), Err(ItemError::Value { .. })));

@@ -25,7 +25,8 @@ pub use item::{
     Value,
 };
 pub use render::{
-    Contribution, MAX_ATTRIBUTES, MAX_DEPTH, MAX_FORMATTING, MAX_HEAD, MAX_NODES, MAX_TAG, MAX_TEXT, RenderError, clean,
+    Contribution, MAX_ATTRIBUTES, MAX_DEPTH, MAX_FORMATTING, MAX_HEAD, MAX_NODES, MAX_REPAIRED_TAGS, MAX_TAG, MAX_TEXT,
+    RenderError, clean,
 };
 pub use taps::{
     AccessQuestion, AccessRequest, Cron, CronRun, ItemAccess, ItemDelete, ItemInsert, ItemPresave, ItemUpdate,

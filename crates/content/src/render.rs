@@ -15,6 +15,8 @@ pub const MAX_NODES: usize = 10_000;
 pub const MAX_DEPTH: usize = 256;
 /// Most formatting elements (`b`, `em`, `a` and the like) inside each other.
 pub const MAX_FORMATTING: usize = 8;
+/// Most tags of markup that the parser may have to repair: the worst of so many makes a quarter of a million elements.
+pub const MAX_REPAIRED_TAGS: usize = 1000;
 /// Most attributes of one element.
 pub const MAX_ATTRIBUTES: usize = 64;
 /// Most bytes of one tag with its attributes.
@@ -88,7 +90,8 @@ impl Contribution {
         for root in &self.0.roots {
             write_node(&mut markup, &self.0.nodes, *root);
         }
-        clean(&markup)
+        // What the answer was checked for makes it cheap to parse.
+        parse_and_keep(&markup)
     }
 
     /// Whether the plugin added nothing.
@@ -230,9 +233,11 @@ fn head_size(entry: &RawHead) -> usize {
 }
 
 /// What the tags of the answer have used up so far.
-#[derive(Default)]
 struct Budget {
     tags: usize,
+    max: usize,
+    /// Whether there may be comments.
+    comments: bool,
 }
 
 /// Where in the tree a node is.
@@ -258,7 +263,7 @@ impl Place {
 
 /// Checks the nodes that a page would show. The stack is a list, not the thread's: the depth is the guest's choice.
 fn check_nodes(render: &RawRender) -> Result<(), RenderError> {
-    let mut budget = Budget::default();
+    let mut budget = Budget { tags: 0, max: MAX_NODES, comments: false };
     // Each node is in it at most once.
     let mut steps = Vec::with_capacity(render.nodes.len());
     steps.extend(render.roots.iter().map(|root| (*root, Place::default())));
@@ -299,8 +304,12 @@ fn check_markup(markup: &str, place: Place, budget: &mut Budget) -> Result<(), R
         if !rest.starts_with(|next: char| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?')) {
             continue;
         }
+        if budget.comments && rest.starts_with("!--") {
+            rest = after_comment(rest, &open).ok_or_else(|| malformed(at))?;
+            continue;
+        }
         budget.tags += 1;
-        if budget.tags > MAX_NODES {
+        if budget.tags > budget.max {
             return Err(RenderError::TooManyNodes { count: budget.tags });
         }
         if let Some(after) = rest.strip_prefix('/') {
@@ -329,6 +338,17 @@ fn check_markup(markup: &str, place: Place, budget: &mut Budget) -> Result<(), R
         Some((tag, _)) => Err(RenderError::Markup { at: format!("<{}> is not closed", shown(tag)) }),
         None => Ok(()),
     }
+}
+
+/// What follows a comment. None: parsers may see its end elsewhere, or no comment at all, because it stands in an element
+/// whose content is not markup.
+fn after_comment<'a>(rest: &'a str, open: &[(&str, Place)]) -> Option<&'a str> {
+    const NO_MARKUP: [&str; 10] =
+        ["iframe", "noembed", "noframes", "noscript", "plaintext", "script", "style", "textarea", "title", "xmp"];
+    let (inside, after) = rest.strip_prefix("!--")?.split_once("-->")?;
+    let plain = !inside.contains("--") && !inside.starts_with(['>', '-']) && !inside.ends_with('-');
+    let in_markup = open.iter().all(|(tag, _)| NO_MARKUP.iter().all(|name| !name.eq_ignore_ascii_case(tag)));
+    (plain && in_markup).then_some(after)
 }
 
 /// What follows the `>` of a tag. None: the tag is not of the plain form, or has too many attributes.
@@ -489,10 +509,23 @@ fn write_head(out: &mut String, entry: &RawHead) {
 /// Parses markup and keeps what is on the allow-list: the elements of flowing text, links and pictures with `http`,
 /// `https`, `mailto` or relative addresses, no scripts, no styles, no identifiers.
 ///
-/// The host uses it for what plugins return and for the markup of items. It parses whole pages, whose size is the
-/// operator's choice; what a plugin returns has its own bounds before it gets here.
+/// The host uses it for the markup of items. A parser of HTML repairs what is not well-formed, and some markup of a hundred
+/// kilobytes makes it add elements until memory is full. So more than [`MAX_REPAIRED_TAGS`] tags have to be well-formed: each
+/// element closed in its turn, none deeper than [`MAX_DEPTH`], formatting elements none deeper than [`MAX_FORMATTING`].
+/// Markup that is not is not parsed. What it then returns is its text, in which readers see the tags.
 #[must_use]
 pub fn clean(markup: &str) -> String {
+    let tags = markup.matches('<').count();
+    let mut budget = Budget { tags: 0, max: usize::MAX, comments: true };
+    if tags <= MAX_REPAIRED_TAGS || check_markup(markup, Place::default(), &mut budget).is_ok() {
+        return parse_and_keep(markup);
+    }
+    let mut text = String::with_capacity(markup.len() + 64);
+    escape(&mut text, markup);
+    text
+}
+
+fn parse_and_keep(markup: &str) -> String {
     static CLEANER: LazyLock<Builder<'static>> = LazyLock::new(|| {
         let mut builder = Builder::default();
         builder

@@ -19,7 +19,7 @@ use crate::{
     readable::readable,
     runtime::Runtime,
     state::CallState,
-    text::{cut, escape},
+    text::{cut, cut_display, escape},
 };
 
 /// A plugin's implementation of a tap: what is the same for all its calls, looked up when the plugin was loaded.
@@ -274,7 +274,7 @@ impl Call {
     /// The error for an answer that breaks the contract.
     #[must_use]
     pub fn bad_answer(&self, reason: impl Into<String>) -> CallError {
-        self.handler().error(Fault::BadAnswer { reason: readable(&reason.into()) })
+        self.handler().error(Fault::BadAnswer { reason: readable(&Into::<String>::into(reason)) })
     }
 
     /// The error for a tap that returned one.
@@ -304,9 +304,9 @@ impl Call {
             Fault::OutOfMemory(refusal)
         } else {
             match stage {
-                Stage::Instantiate => Fault::Engine { message: readable(&format!("{error:#}")) },
+                Stage::Instantiate => Fault::Engine { message: readable(error) },
                 // Neither a trap nor a host function: lifting the answer failed.
-                Stage::Call => Fault::BadAnswer { reason: readable(&format!("{error:#}")) },
+                Stage::Call => Fault::BadAnswer { reason: readable(error) },
             }
         };
         self.handler().error(fault)
@@ -348,6 +348,5 @@ fn backtrace(error: &wasmtime::Error) -> String {
 /// A name from the guest's file: of any length, and with anything in it.
 fn rustc_demangled(name: &str) -> String {
     const LONGEST: usize = 200;
-    let name = format!("{:#}", rustc_demangle::demangle(cut(name, 10 * LONGEST)));
-    escape(cut(&name, LONGEST)).into_owned()
+    escape(&cut_display(&rustc_demangle::demangle(cut(name, 10 * LONGEST)), LONGEST)).into_owned()
 }

@@ -12,6 +12,16 @@ pub type GrantValue = serde_json::Value;
 /// What a capability makes of a grant: kept with the plugin, and handed back by [`CallState::grant`].
 pub type Granted = Arc<dyn Any + Send + Sync>;
 
+/// What a capability lets a plugin reach outside of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// Other machines.
+    Network,
+    /// Files.
+    Files,
+}
+
 /// A group of host functions that an operator grants by one name.
 ///
 /// `link` runs once for each engine, `grant` once for each plugin that is loaded; neither runs during a call. The
@@ -35,6 +45,14 @@ pub trait Capability: Send + Sync + 'static {
     /// Defaults to yes. A capability that answers no hands out nothing that differs from call to call.
     fn carries_user_data(&self) -> bool {
         true
+    }
+
+    /// What it lets a plugin reach outside of the host that is granted `value`. A host that
+    /// [allows no such thing](crate::HostConfig::network_access) refuses the grant. Defaults to nothing: whoever writes a
+    /// capability that opens files or connections says so here.
+    fn reaches(&self, value: &GrantValue) -> Option<Reach> {
+        let _ = value;
+        None
     }
 
     /// The WIT interfaces that it offers, with versions, for example `tapline:host/database@0.1.0`.

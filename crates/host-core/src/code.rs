@@ -2,10 +2,14 @@
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    task::Poll,
 };
 
 use tapline_cache::{ArtifactKey, DiskState, Loaded, Source, Wasm};
@@ -16,14 +20,14 @@ use wasmtime::component::{ComponentExportIndex, InstancePre};
 use crate::{
     call::{Call, Handler},
     compile,
-    error::{Fault, LoadError},
+    error::{CallError, Fault, LoadError},
     host::Inner,
     nesting::Enclosing,
     plugin::{Plugin, PluginSource},
     read,
     runtime::Runtime,
     stages::Stages,
-    state::CallState,
+    state::{CallState, panic_message},
     tap::{Interface, TapKind},
 };
 
@@ -149,7 +153,11 @@ pub(crate) async fn bring(handler: &Arc<Handler>) -> Result<Arc<Code>, Arc<LoadE
     if let Some(error) = failed.as_ref().filter(|_| code.attempts.load(Relaxed) != seen) {
         return Err(Arc::clone(error));
     }
-    let brought = bring_now(handler, Stages::begin()).await.map_err(|error| Arc::new(error.made_readable()));
+    let refused = |error: LoadError| match code.host.upgrade() {
+        Some(host) => host.refused(error),
+        None => error.made_readable(),
+    };
+    let brought = bring_now(handler, Stages::begin()).await.map_err(|error| Arc::new(refused(error)));
     // Still under the lock, by which those that wait see it.
     code.attempts.fetch_add(1, Relaxed);
     *failed = brought.as_ref().err().cloned();
@@ -244,14 +252,9 @@ async fn probe(handler: &Arc<Handler>, code: &Arc<Code>) -> Result<(), LoadError
         None => slots.take(plugin).await,
     };
     let slot = slot.map_err(|fault| failed(handler.error(fault)))?;
-    let limit = plugin.limits.max_execution_time();
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + plugin.limits.max_execution_time();
     let mut call = Call::new(handler, Arc::clone(code), deadline, plugin.limits);
-    let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate());
-    let started = match timeout_at(deadline, starting).await {
-        Ok(started) => started.map_err(failed),
-        Err(_elapsed) => Err(failed(handler.error(Fault::TimedOut { limit }))),
-    };
+    let started = start(&mut call, handler, Enclosing::current(), deadline).await.map_err(failed);
     let checked = started.and_then(|()| {
         plugin.code.taps.iter().enumerate().try_for_each(|(index, (kind, interface))| {
             call.check(index, *interface, kind.check).map_err(|source| LoadError::Signature {
@@ -266,22 +269,34 @@ async fn probe(handler: &Arc<Handler>, code: &Arc<Code>) -> Result<(), LoadError
     checked
 }
 
+/// Makes the instance of a call before there is a call. As in a dispatch, a host function that panics costs this plugin alone.
+pub(crate) async fn start(
+    call: &mut Call,
+    handler: &Handler,
+    around: Option<Enclosing>,
+    deadline: Instant,
+) -> Result<(), CallError> {
+    let mut starting = pin!(Enclosing::new(around, deadline).run(call.instantiate()));
+    let started = poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| starting.as_mut().poll(context))).unwrap_or_else(|panic| {
+            Poll::Ready(Err(handler.error(Fault::HostPanicked { message: panic_message(&*panic) })))
+        })
+    });
+    let limit = handler.plugin.limits.max_execution_time();
+    timeout_at(deadline, started).await.unwrap_or_else(|_elapsed| Err(handler.error(Fault::TimedOut { limit })))
+}
+
 /// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its
 /// own, which keeps the plugin's memory for the next one. Takes free slots only: calls come first.
 async fn warm(handler: &Arc<Handler>, code: &Arc<Code>, instances: u32) -> Result<(), LoadError> {
     let failed = |source| LoadError::Probe { plugin: handler.plugin.name().clone(), source: Box::new(source) };
-    let limit = handler.plugin.limits.max_execution_time();
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + handler.plugin.limits.max_execution_time();
     let mut alive = Vec::new();
     // One was made by the probe: its slot is warm, and is the first that is taken again.
     while instances > 1 && alive.len() < instances as usize {
         let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
         let mut call = Call::new(handler, Arc::clone(code), deadline, handler.plugin.limits);
-        let starting = Enclosing::new(Enclosing::current(), deadline).run(call.instantiate());
-        match timeout_at(deadline, starting).await {
-            Ok(made) => made.map_err(failed)?,
-            Err(_elapsed) => return Err(failed(handler.error(Fault::TimedOut { limit }))),
-        }
+        start(&mut call, handler, Enclosing::current(), deadline).await.map_err(failed)?;
         // The instance goes before its slot does.
         alive.push((call, slot));
     }

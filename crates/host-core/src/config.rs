@@ -3,10 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tapline_limits::Limits;
+use tapline_limits::{Limits, Profile};
 use tapline_tap_dispatch::BreakerSettings;
 
-use crate::{compile::Compilation, error::HostError};
+use crate::{capability::Reach, compile::Compilation, error::HostError};
 
 /// Instances that may be alive at the same time.
 pub const DEFAULT_POOL_SIZE: u32 = 100;
@@ -38,7 +38,8 @@ pub enum Optimisation {
     SpeedAndSize,
 }
 
-/// The settings of a [`Host`](crate::Host). Plain data: start from `default()` and change what differs.
+/// The settings of a [`Host`](crate::Host). Plain data: start from `default()`, or from a [`Profile`], and change what
+/// differs.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Instances that may be alive at the same time. The address space for all of them is reserved at start: 4 GiB
@@ -76,6 +77,11 @@ pub struct HostConfig {
     pub cache_max_bytes: u64,
     /// Where compiled plugins are kept between runs. Defaults to nowhere.
     pub cache_directory: Option<PathBuf>,
+    /// Whether a plugin may be granted what [reaches](crate::Capability::reaches) other machines. A load that grants it all
+    /// the same is refused. Defaults to yes.
+    pub network_access: bool,
+    /// Whether a plugin may be granted what [reaches](crate::Capability::reaches) files. Defaults to yes.
+    pub filesystem_access: bool,
     /// Whether calls are counted and timed. Defaults to yes.
     pub enable_metrics: bool,
     /// Whether a plugin may ask for one instance that serves several of its calls. Defaults to yes; it is each plugin's
@@ -127,6 +133,8 @@ impl Default for HostConfig {
             cache_size: DEFAULT_CACHE_SIZE,
             cache_max_bytes: tapline_cache::DEFAULT_MAX_BYTES,
             cache_directory: None,
+            network_access: true,
+            filesystem_access: true,
             enable_metrics: true,
             enable_reuse: true,
             cold_start_target: None,
@@ -139,7 +147,30 @@ impl Default for HostConfig {
     }
 }
 
+/// What the profile says about a host. Of its settings only `enable_tracing` is the program's own affair.
+impl From<Profile> for HostConfig {
+    fn from(profile: Profile) -> Self {
+        let settings = profile.settings();
+        Self {
+            pool_size: u32::try_from(settings.pool_size).unwrap_or(u32::MAX),
+            cache_size: settings.cache_size,
+            limits: settings.limits,
+            network_access: settings.network_access,
+            filesystem_access: settings.filesystem_access,
+            ..Self::default()
+        }
+    }
+}
+
 impl HostConfig {
+    /// Whether a plugin may be granted what reaches so far, and the setting that says so.
+    pub(crate) fn access(&self, reach: Reach) -> (bool, &'static str) {
+        match reach {
+            Reach::Network => (self.network_access, "network_access"),
+            Reach::Files => (self.filesystem_access, "filesystem_access"),
+        }
+    }
+
     /// One plugin's share of so many slots or places.
     pub(crate) fn share_of(&self, whole: usize) -> usize {
         let hundredths = whole.saturating_mul(self.plugin_share_percent as usize);

@@ -1,10 +1,9 @@
 //! From a tap and its input to one outcome: order, concurrency, deadlines, folding.
 
 use std::{
-    any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -22,6 +21,7 @@ use crate::{
     code::bring,
     error::{CallError, Fault},
     nesting::{Enclosing, MAX_NESTED_CALLS},
+    state::{contain, panic_message},
     tap::{Tap, on_failure},
 };
 
@@ -259,17 +259,18 @@ pub(crate) async fn run<T: Tap>(
     let enclosing = Enclosing::new(around, ends);
     let ended = {
         // Kilobytes: pinned where it is made, and never moved.
-        let mut calling = pin!(async {
+        let calling = pin!(Some(async {
             if is_fresh {
                 call.instantiate().await?;
                 *instantiated = Some(Instant::now());
             }
             T::call(&mut call, input).await
-        });
+        }));
+        let mut calling = Calling { call: calling, handler };
         within((ends == deadline).then_some(deadline), |context| {
             // A host function that panics costs this call and no other: what it touched is the store, which is dropped
             // below.
-            match enclosing.around(|| catch_unwind(AssertUnwindSafe(|| calling.as_mut().poll(context)))) {
+            match enclosing.around(|| catch_unwind(AssertUnwindSafe(|| calling.poll(context)))) {
                 Ok(poll) => poll.map(Ok),
                 Err(panic) => Poll::Ready(Err(panic)),
             }
@@ -323,9 +324,23 @@ async fn within<R>(deadline: Option<Instant>, mut poll_call: impl FnMut(&mut Con
     .await
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("the panic carries a value that is not text").to_owned()
+/// A call that is being made. It may be dropped at any point, in the middle of a host function too, which then drops what it
+/// holds: a panic in that stays here.
+struct Calling<'a, 'f, F> {
+    call: Pin<&'f mut Option<F>>,
+    handler: &'a Handler,
+}
+
+impl<F: Future> Calling<'_, '_, F> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.call.as_mut().as_pin_mut().map_or(Poll::Pending, |call| call.poll(context))
+    }
+}
+
+impl<F> Drop for Calling<'_, '_, F> {
+    fn drop(&mut self) {
+        contain(self.handler.plugin.name(), &self.handler.tap, || self.call.set(None));
+    }
 }
 
 /// Records a call when it ends, however it ends: a call whose future is dropped counts as cancelled.

@@ -3,6 +3,7 @@
 use std::{error::Error as _, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::functions::FunctionPattern;
+use tapline_metrics::CompilationRefused;
 use tapline_tap_dispatch::{OrderError, PluginName, TapName};
 
 /// Who has to act on an error.
@@ -121,6 +122,16 @@ pub enum LoadError {
         grant: &'static str,
         /// What the capability says.
         message: String,
+    },
+    /// The configuration grants what this host lets no plugin have.
+    #[error("plugin `{plugin}`: the grant `{grant}` is refused: `{setting}` is switched off for the whole host")]
+    AccessOff {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The name of the grant.
+        grant: &'static str,
+        /// The setting that switches it off.
+        setting: &'static str,
     },
     /// A plugin of this name is loaded already.
     #[error("two plugins are called `{plugin}`")]
@@ -307,6 +318,17 @@ impl LoadError {
             Self::Compile { source, .. } if source.fault() == tapline_cache::Fault::Guest => Party::Guest,
             _ => Party::Operator,
         }
+    }
+
+    /// The limit of compilation that the plugin ran into, for the metrics.
+    pub(crate) fn compilation_refused(&self) -> Option<CompilationRefused> {
+        Some(match self {
+            Self::TooLarge { what: "bytes" | "bytes in one function", .. } => CompilationRefused::Size,
+            Self::CompileTimedOut { .. } => CompilationRefused::Time,
+            Self::CompileOutOfMemory { .. } => CompilationRefused::Memory,
+            Self::CompilersBusy { .. } => CompilationRefused::Busy,
+            _ => return None,
+        })
     }
 
     /// What to do, in one sentence, where there is something to do.

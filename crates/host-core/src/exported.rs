@@ -154,7 +154,9 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
     let mut stages = Stages::begin();
     let wasm = read::read(&spec.name, &spec.source, host.inner.config.compilation.max_component_bytes).await?;
     stages.end("read");
-    let Checked { plugin, runtime, breaker, .. } = &load::check(&host.inner, &spec, wasm, |_| Ok(Vec::new()))?;
+    let manifest = read::manifest(&spec.name, &wasm).await?;
+    let checked = load::check(&host.inner, &spec, wasm, manifest, |_| Ok(Vec::new()))?;
+    let Checked { plugin, runtime, breaker, .. } = &checked;
     stages.end("check");
     let (pre, artifact) = code::link(&host.inner, plugin, runtime, &mut stages).await?;
     let mut found = exported(&artifact.component, &runtime.engine);

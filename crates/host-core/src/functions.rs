@@ -22,6 +22,9 @@ const MAX_PATTERN: usize = 200;
 /// file could name them by the billion.
 const MAX_FUNCTIONS: usize = 10_000;
 
+/// Most interfaces that a component may import. Of each that is offered it is asked whether a function of it is among those above.
+const MAX_IMPORTS: usize = 1000;
+
 /// A pattern over the names of functions that plugins import, such as `tapline:host/database#query`,
 /// `wasi:sockets/*` or `wasi:filesystem/types#[method]descriptor.open-at`.
 ///
@@ -145,6 +148,7 @@ pub(crate) struct Reader {
     depth: usize,
     /// By the index of the outermost component's types: the functions of each that is an instance.
     types: Vec<Option<Arc<[String]>>>,
+    imports: usize,
     /// By their full names.
     pub(crate) functions: Vec<String>,
     /// An import whose functions cannot be told, which must not be taken for one without functions.
@@ -178,6 +182,10 @@ impl Reader {
             Payload::ComponentImportSection(imports) => {
                 for import in imports.clone() {
                     let import = import?;
+                    self.imports += 1;
+                    if self.imports > MAX_IMPORTS {
+                        self.unknown = Some(("more imports than any host offers", imports.range().start));
+                    }
                     self.import(import.name.name, import.ty, imports.range().start);
                 }
             }
@@ -337,6 +345,13 @@ mod tests {
         let bytes = wat::parse_str(format!("(component (type $t (instance {functions})) {imports})")).unwrap();
         let refused = by_us(&bytes).unwrap_err();
         assert!(refused.to_string().ends_with("more imported functions than any host offers"), "{refused}");
+    }
+
+    #[test]
+    fn a_component_does_not_import_without_end() {
+        let imports: String = (0..1001).map(|number| format!(r#"(import "a:b/c@0.2.{number}" (instance))"#)).collect();
+        let refused = by_us(&wat::parse_str(format!("(component {imports})")).unwrap()).unwrap_err();
+        assert!(refused.to_string().ends_with("more imports than any host offers"), "{refused}");
     }
 
     #[test]

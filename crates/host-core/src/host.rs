@@ -191,7 +191,7 @@ impl Host {
     pub async fn load(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
         self.refuse_duplicate(&spec)?;
         // Compiling may take long; nobody who loads or unloads another plugin waits for it.
-        let loaded = load::load(&self.inner, spec).await.map_err(LoadError::made_readable)?;
+        let loaded = load::load(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
         self.add(loaded).await
     }
 
@@ -205,7 +205,7 @@ impl Host {
     /// As [`Host::load`], but for what only the code shows.
     pub async fn load_lazily(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
         self.refuse_duplicate(&spec)?;
-        let loaded = load::load_lazily(&self.inner, spec).await.map_err(LoadError::made_readable)?;
+        let loaded = load::load_lazily(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
         self.add(loaded).await
     }
 
@@ -250,7 +250,7 @@ impl Host {
     ///
     /// See [`LoadError`]; among them that it exports no function.
     pub async fn load_functions(&self, spec: PluginSpec) -> Result<Functions, LoadError> {
-        exported::load(self, spec).await.map_err(LoadError::made_readable)
+        exported::load(self, spec).await.map_err(|error| self.inner.refused(error))
     }
 
     /// Makes these what dispatches see from now on, in one step. Calls that run on what was before end as they would have.
@@ -433,6 +433,14 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Counts a load that was refused, and makes its error fit to be shown.
+    pub(crate) fn refused(&self, error: LoadError) -> LoadError {
+        if let Some(reason) = error.compilation_refused() {
+            self.metrics.compilation_refused(reason);
+        }
+        error.made_readable()
+    }
+
     /// The engine for plugins with fuel, or the one for plugins without.
     pub(crate) fn runtime(&self, fuel: bool) -> Result<&Arc<Runtime>, HostError> {
         if !fuel {

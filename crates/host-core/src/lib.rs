@@ -80,7 +80,7 @@ mod text;
 
 pub use breaker::BreakerStatus;
 pub use call::Call;
-pub use capability::{Capability, GrantValue, Granted};
+pub use capability::{Capability, GrantValue, Granted, Reach};
 pub use compile::{
     Compilation, CompileWorker, DEFAULT_COMPILE_MEMORY_BYTES, DEFAULT_COMPILE_TIMEOUT, DEFAULT_MAX_COMPILATIONS,
     DEFAULT_MAX_COMPONENT_BYTES, DEFAULT_MAX_FUNCTION_BYTES, code_fingerprints, compile_worker,

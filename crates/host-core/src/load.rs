@@ -15,6 +15,7 @@ use crate::{
     capability::{Capability, Granted},
     code::{self, PluginCode},
     compile::Compilation,
+    config::HostConfig,
     engine::TABLES_PER_COMPONENT,
     error::LoadError,
     functions,
@@ -72,7 +73,8 @@ pub(crate) async fn load_wasm(
     wasm: Wasm,
     mut stages: Stages,
 ) -> Result<Loaded, LoadError> {
-    let loaded = check_plugin(host, spec, wasm)?;
+    let manifest = read::manifest(&spec.name, &wasm).await?;
+    let loaded = check_plugin(host, spec, wasm, manifest)?;
     stages.end("check");
     // A plugin has at least one: any of them will do.
     if let Some(handler) = loaded.handlers().next() {
@@ -84,12 +86,13 @@ pub(crate) async fn load_wasm(
 /// Reads and checks one plugin: everything that can be known without its code, which the first call brings.
 pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
     let wasm = read::read(&spec.name, &spec.source, host.config.compilation.max_component_bytes).await?;
-    check_plugin(host, spec, wasm)
+    let manifest = read::manifest(&spec.name, &wasm).await?;
+    check_plugin(host, spec, wasm, manifest)
 }
 
-fn check_plugin(host: &Arc<Inner>, mut spec: PluginSpec, wasm: Wasm) -> Result<Loaded, LoadError> {
+fn check_plugin(host: &Arc<Inner>, mut spec: PluginSpec, wasm: Wasm, manifest: Manifest) -> Result<Loaded, LoadError> {
     let find = |manifest: &Manifest| find_taps(&host.taps, &spec.name, manifest);
-    let Checked { plugin, runtime, breaker, taps } = check(host, &spec, wasm, find)?;
+    let Checked { plugin, runtime, breaker, taps } = check(host, &spec, wasm, manifest, find)?;
     let mut handlers = BTreeMap::new();
     for (index, (tap, kind, interface)) in taps.into_iter().enumerate() {
         let record = plugin.manifest.record(kind.name, kind.interfaces[interface].mode);
@@ -115,11 +118,11 @@ pub(crate) fn check(
     host: &Arc<Inner>,
     spec: &PluginSpec,
     wasm: Wasm,
+    manifest: Manifest,
     find: impl FnOnce(&Manifest) -> Result<Vec<(TapName, TapKind, usize)>, LoadError>,
 ) -> Result<Checked, LoadError> {
     let name = spec.name.clone();
-    let manifest = Manifest::read(&name, wasm.bytes())?;
-    let granted = check_grants(&host.capabilities, spec)?;
+    let granted = check_grants(&host.config, &host.capabilities, spec)?;
     functions::check(spec, &manifest)?;
     check_imports(&host.capabilities, spec, &manifest)?;
     let limits = spec.effective_limits(&host.config)?;
@@ -182,7 +185,11 @@ pub(crate) fn resolve(
     Ok(resolved)
 }
 
-fn check_grants(capabilities: &[Box<dyn Capability>], spec: &PluginSpec) -> Result<Vec<Granted>, LoadError> {
+fn check_grants(
+    config: &HostConfig,
+    capabilities: &[Box<dyn Capability>],
+    spec: &PluginSpec,
+) -> Result<Vec<Granted>, LoadError> {
     let mut granted = Vec::new();
     for (grant, value) in &spec.grants {
         let capability = capabilities.iter().find(|capability| capability.grant_name() == Some(grant));
@@ -193,6 +200,9 @@ fn check_grants(capabilities: &[Box<dyn Capability>], spec: &PluginSpec) -> Resu
                 known: capabilities.iter().filter_map(|known| Some(known.grant_name()?.to_owned())).collect(),
             });
         };
+        if let Some((false, setting)) = capability.reaches(value).map(|reach| config.access(reach)) {
+            return Err(LoadError::AccessOff { plugin: spec.name.clone(), grant, setting });
+        }
         match capability.grant(spec.name.as_ref(), value) {
             Ok(ready) => granted.push(ready),
             Err(message) => return Err(LoadError::BadGrant { plugin: spec.name.clone(), grant, message }),
@@ -241,6 +251,10 @@ fn check_size(
     const PAGE: u64 = 64 << 10;
     // The compiler follows each of them. A plugin has one for each interface that it exports.
     const MAX_NESTED_COMPONENTS: u64 = 1000;
+    // What a call takes beside its memory, and how long it takes to make an instance, which nothing interrupts: a plugin
+    // with 10 000 functions keeps a third of a megabyte, and compilers write each byte of memory once.
+    const MAX_STATE_BYTES: u64 = 4 << 20;
+    const MAX_SEGMENTS: u64 = 100_000;
     let needs = [
         ("functions", manifest.functions, u64::from(limits.max_functions())),
         ("bytes in one function", manifest.largest_function, compilation.max_function_bytes),
@@ -250,6 +264,10 @@ fn check_size(
         ("tables", manifest.tables, u64::from(TABLES_PER_COMPONENT)),
         ("bytes of memory", manifest.memory_pages.saturating_mul(PAGE), limits.max_memory_bytes()),
         ("table elements", manifest.table_elements, u64::from(limits.max_table_elements())),
+        ("bytes beside its memory", manifest.state_bytes, MAX_STATE_BYTES),
+        ("segments", manifest.segments, MAX_SEGMENTS),
+        ("bytes of data", manifest.segment_bytes, limits.max_memory_bytes()),
+        ("elements of segments", manifest.segment_elements, u64::from(limits.max_table_elements())),
     ];
     match needs.into_iter().find(|(_, needs, limit)| needs > limit) {
         Some((what, needs, limit)) => Err(LoadError::TooLarge { plugin: name.clone(), what, needs, limit }),

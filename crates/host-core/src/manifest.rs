@@ -46,6 +46,14 @@ pub struct Manifest {
     pub tables: u64,
     /// The elements that its tables start with.
     pub table_elements: u64,
+    /// The bytes that the engine keeps for one instance beside its memories and tables, at least.
+    pub state_bytes: u64,
+    /// Segments of data and elements that are copied when an instance is made.
+    pub segments: u64,
+    /// The bytes in those of data.
+    pub segment_bytes: u64,
+    /// The elements in those of elements.
+    pub segment_elements: u64,
 }
 
 /// One line of the section `tapline:taps`: what the author wrote in `#[tap(...)]`, and with which SDK.
@@ -108,6 +116,9 @@ impl From<&TapPlacement> for Placement {
 /// The newest [`TapRecord::schema`] that this host reads.
 const SCHEMA: u32 = 1;
 
+/// Most records: each tap has one for each of its modes.
+const MAX_RECORDS: usize = 1000;
+
 /// Most names in one record, and the longest: each call looks through the fields.
 const MAX_NAMES: usize = 1000;
 const MAX_NAME: usize = 200;
@@ -124,7 +135,7 @@ impl Manifest {
         }
         let mut reader = Reader { manifest: Self { size: bytes.len(), ..Self::default() }, ..Reader::default() };
         let invalid =
-            |offset, message: &str| LoadError::Invalid { plugin: plugin.clone(), offset, message: readable(message) };
+            |offset, message: &str| LoadError::Invalid { plugin: plugin.clone(), offset, message: readable(&message) };
         for payload in Parser::new(0).parse_all(bytes) {
             payload
                 .and_then(|payload| reader.take(payload))
@@ -136,9 +147,20 @@ impl Manifest {
         if let Some((message, offset)) = reader.needs.refused.or(reader.functions.unknown) {
             return Err(invalid(offset, message));
         }
-        let needs::Needs { instances, components, memories, memory_pages, tables, table_elements } = reader.needs.total;
-        reader.manifest =
-            Self { instances, components, memories, memory_pages, tables, table_elements, ..reader.manifest };
+        let needs = reader.needs.total;
+        reader.manifest = Self {
+            instances: needs.instances,
+            components: needs.components,
+            memories: needs.memories,
+            memory_pages: needs.memory_pages,
+            tables: needs.tables,
+            table_elements: needs.table_elements,
+            state_bytes: needs.state_bytes,
+            segments: needs.segments,
+            segment_bytes: needs.segment_bytes,
+            segment_elements: needs.segment_elements,
+            ..reader.manifest
+        };
         // The build tool lifts the records to the component; a component made otherwise has them in its module.
         let text = if reader.outer_records.is_empty() { reader.inner_records } else { reader.outer_records };
         reader.manifest.taps = read_records(plugin, &text)?;
@@ -166,6 +188,9 @@ fn read_records(plugin: &PluginName, text: &[u8]) -> Result<Vec<TapRecord>, Load
     let mut records = Vec::new();
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         let record: TapRecord = serde_json::from_slice(line).map_err(|error| refuse(index + 1, error.to_string()))?;
+        if records.len() == MAX_RECORDS {
+            return Err(refuse(index + 1, format!("there are more than {MAX_RECORDS} records")));
+        }
         if record.schema != SCHEMA {
             return Err(refuse(index + 1, format!("it has schema {}, this host reads schema {SCHEMA}", record.schema)));
         }

@@ -4,8 +4,8 @@
 //! bytes can ask for a billion instances in this way, and the compiler would follow each of them.
 
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
-    Instance, Payload,
+    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, DataKind,
+    ElementItems, ElementKind, Encoding, Instance, Payload,
 };
 
 /// What is needed to make one instance. A number that does not fit stays at its end.
@@ -15,6 +15,13 @@ pub(crate) struct Needs {
     pub(crate) instances: u64,
     /// Nested components that are instantiated.
     pub(crate) components: u64,
+    /// What the engine keeps for the instances beside their memories and tables: a few bytes for each of their functions,
+    /// imports and globals.
+    pub(crate) state_bytes: u64,
+    /// Segments of data and elements that are copied when an instance is made, and what is in them.
+    pub(crate) segments: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) segment_elements: u64,
     pub(crate) memories: u64,
     pub(crate) memory_pages: u64,
     pub(crate) tables: u64,
@@ -26,6 +33,10 @@ impl Needs {
         let pairs = [
             (&mut self.instances, other.instances),
             (&mut self.components, other.components),
+            (&mut self.state_bytes, other.state_bytes),
+            (&mut self.segments, other.segments),
+            (&mut self.segment_bytes, other.segment_bytes),
+            (&mut self.segment_elements, other.segment_elements),
             (&mut self.memories, other.memories),
             (&mut self.memory_pages, other.memory_pages),
             (&mut self.tables, other.tables),
@@ -123,6 +134,10 @@ impl Counter {
 }
 
 impl Scope {
+    fn keeps(&mut self, count: u64, bytes: u64) {
+        self.needs.add(Needs { state_bytes: count.saturating_mul(bytes), ..Needs::default() });
+    }
+
     fn take(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::MemorySection(memories) => {
@@ -133,6 +148,31 @@ impl Scope {
             Payload::TableSection(tables) => {
                 for table in tables.clone() {
                     self.needs.add(Needs { tables: 1, table_elements: table?.ty.initial, ..Needs::default() });
+                }
+            }
+            // Each is at least so large in the engine's own record of an instance: see `VMOffsets` in wasmtime-environ.
+            Payload::GlobalSection(globals) => self.keeps(u64::from(globals.count()), 16),
+            Payload::FunctionSection(functions) => self.keeps(u64::from(functions.count()), 32),
+            Payload::ImportSection(imports) => self.keeps(u64::from(imports.count()), 32),
+            Payload::DataSection(segments) => {
+                for segment in segments.clone() {
+                    let segment = segment?;
+                    if let DataKind::Active { .. } = segment.kind {
+                        let segment_bytes = segment.data.len() as u64;
+                        self.needs.add(Needs { segments: 1, segment_bytes, ..Needs::default() });
+                    }
+                }
+            }
+            Payload::ElementSection(segments) => {
+                for segment in segments.clone() {
+                    let segment = segment?;
+                    if let ElementKind::Active { .. } = segment.kind {
+                        let segment_elements = u64::from(match segment.items {
+                            ElementItems::Functions(items) => items.count(),
+                            ElementItems::Expressions(_, items) => items.count(),
+                        });
+                        self.needs.add(Needs { segments: 1, segment_elements, ..Needs::default() });
+                    }
                 }
             }
             Payload::InstanceSection(instances) => {
@@ -197,8 +237,24 @@ mod tests {
                (core instance (instantiate $m)))",
         );
         let expected =
-            Needs { instances: 2, components: 0, memories: 2, memory_pages: 6, tables: 2, table_elements: 10 };
+            Needs { instances: 2, memories: 2, memory_pages: 6, tables: 2, table_elements: 10, ..Needs::default() };
         assert_eq!(needs.total, expected);
+    }
+
+    #[test]
+    fn what_an_instance_copies_and_keeps_counts_each_time_that_it_is_made() {
+        let needs = count(
+            "(component
+               (core module $m
+                 (memory 1) (table 5 funcref) (global i32 (i32.const 0)) (func $f)
+                 (data (i32.const 0) \"1234\") (data (i32.const 0) \"\") (data \"only when the guest asks\")
+                 (elem (i32.const 0) $f $f $f) (elem (i32.const 0) funcref (ref.func $f)) (elem func $f))
+               (core module $n (import \"a\" \"b\" (func)))
+               (core instance (instantiate $m))
+               (core instance (instantiate $m)))",
+        );
+        let Needs { state_bytes, segments, segment_bytes, segment_elements, .. } = needs.total;
+        assert_eq!((state_bytes, segments, segment_bytes, segment_elements), (2 * (16 + 32), 2 * 4, 2 * 4, 2 * 4));
     }
 
     #[test]

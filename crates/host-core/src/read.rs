@@ -11,9 +11,10 @@ use std::{
 use tapline_cache::Wasm;
 use tapline_tap_dispatch::PluginName;
 
-use crate::{error::LoadError, plugin::PluginSource};
+use crate::{error::LoadError, manifest::Manifest, plugin::PluginSource};
 
-/// So many bytes are hashed within the time that another thread needs to begin with it.
+/// So many bytes are hashed within the time that another thread needs to begin with it, and looked at within a quarter of a
+/// millisecond, if they are all parts of three bytes.
 const HASHED_AT_ONCE: usize = 64 << 10;
 
 /// The bytes of a component that is not too large to be looked at, hashed.
@@ -42,6 +43,16 @@ pub(crate) async fn read(name: &PluginName, source: &PluginSource, max: u64) -> 
         Ok(Err((path, Err(source)))) => Err(LoadError::Read { plugin: name.clone(), path, source }),
         Err(error) => Err(LoadError::Engine { plugin: name.clone(), source: error.into() }),
     }
+}
+
+/// What a component says about itself. A large one may have millions of parts: it is looked at where nobody waits for the thread.
+pub(crate) async fn manifest(name: &PluginName, wasm: &Wasm) -> Result<Manifest, LoadError> {
+    if wasm.bytes().len() <= HASHED_AT_ONCE {
+        return Manifest::read(name, wasm.bytes());
+    }
+    let (plugin, component) = (name.clone(), wasm.clone());
+    let reading = tokio::task::spawn_blocking(move || Manifest::read(&plugin, component.bytes()));
+    reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
 }
 
 /// Reads a component that is not larger than `max`. `Err(Ok(size))`: it is larger.

@@ -1,13 +1,13 @@
 //! Errors of the engine, which repeat names out of a guest's file.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt::Display, sync::Arc};
 
 use tapline_cache::CacheError;
 
 use crate::{
     diagnostics::MAX_MESSAGE,
     error::LoadError,
-    text::{cut, escape},
+    text::{cut, cut_display, escape},
 };
 
 impl LoadError {
@@ -34,12 +34,13 @@ impl LoadError {
 }
 
 /// What the engine says, for an error that keeps it as text.
-pub(crate) fn readable(text: &str) -> String {
-    escape(cut(text, MAX_MESSAGE)).into_owned()
+pub(crate) fn readable(error: &dyn Display) -> String {
+    escape(&cut_display(error, MAX_MESSAGE)).into_owned()
 }
 
 fn readable_error(error: wasmtime::Error) -> wasmtime::Error {
-    match changed(&format!("{error:#}")) {
+    // One byte more than is kept tells whether there is more.
+    match changed(&cut_display(&error, MAX_MESSAGE + 1)) {
         Some(text) => wasmtime::Error::msg(text),
         None => error,
     }

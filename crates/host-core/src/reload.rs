@@ -67,7 +67,7 @@ impl Host {
         if !self.registry().plugins.contains_key(&name) {
             return Err(LoadError::NotLoaded { plugin: name });
         }
-        let loaded = load::load(&self.inner, spec).await.map_err(LoadError::made_readable)?;
+        let loaded = load::load(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
         let plugin = Arc::clone(&loaded.plugin);
         let replaced = self.change(&name, |old| *old = Loaded { enabled: old.enabled, ..loaded }).await?;
         if replaced { Ok(plugin) } else { Err(LoadError::NotLoaded { plugin: name }) }
@@ -171,7 +171,7 @@ impl Host {
         let mut stages = Stages::begin();
         let wasm = match read::read(&spec.name, &spec.source, max).await {
             Ok(wasm) => wasm,
-            Err(error) => return Step::Refuse(error.made_readable()),
+            Err(error) => return Step::Refuse(self.inner.refused(error)),
         };
         if let Some(loaded) = self.registry().plugins.get(&spec.name)
             && *loaded.settings == spec.clone().without_source()
@@ -184,7 +184,7 @@ impl Host {
         stages.end("read");
         match load::load_wasm(&self.inner, spec, wasm, stages).await {
             Ok(loaded) => Step::Take(Box::new(loaded)),
-            Err(error) => Step::Refuse(error.made_readable()),
+            Err(error) => Step::Refuse(self.inner.refused(error)),
         }
     }
 

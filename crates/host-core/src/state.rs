@@ -2,6 +2,8 @@
 
 use std::{
     any::{Any, TypeId},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -45,8 +47,21 @@ impl CallState {
     pub(crate) fn end_use(&mut self) {
         self.panic = None;
         self.output = None;
-        self.locals.clear();
+        self.drop_locals();
         self.limiter.begin_use();
+    }
+
+    /// One by one: a second panic while the first unwinds would end the process.
+    fn drop_locals(&mut self) {
+        while let Some(local) = self.locals.pop() {
+            self.contain(|| drop(local));
+        }
+    }
+
+    /// Runs what drops something of a capability, or of the caller of a dispatch. A panic in it is a defect of the host, and
+    /// stays here: the call is over, and whoever drops it may be in the middle of other calls.
+    fn contain(&self, drop: impl FnOnce()) {
+        contain(self.plugin(), self.tap(), drop);
     }
 
     /// What [`CallState::new`] does, for a call on an instance that has served others.
@@ -134,4 +149,31 @@ impl CallState {
         let local = self.locals[index].1.downcast_mut().expect("a local is stored under its own type");
         (local, &mut self.table)
     }
+}
+
+/// What capabilities keep for the call goes here, and not with the fields: see [`CallState::contain`].
+impl Drop for CallState {
+    fn drop(&mut self) {
+        self.drop_locals();
+        if !self.table.is_empty() {
+            let table = mem::take(&mut self.table);
+            self.contain(|| drop(table));
+        }
+    }
+}
+
+/// Runs what drops something of a call of this plugin, and keeps a panic from whoever drops it.
+pub(crate) fn contain(plugin: &PluginName, tap: &TapName, drop: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(drop)) {
+        let message = panic_message(&*panic);
+        // What a panic carries can panic in its turn.
+        let _ = catch_unwind(AssertUnwindSafe(|| mem::drop(panic)));
+        tracing::error!(%plugin, %tap, panic = message, "the host panicked when it dropped what it kept for a call, which is a defect of the host");
+    }
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("the panic carries a value that is not text").to_owned()
 }

@@ -13,14 +13,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use crate::{
     call::{Call, Handler},
+    code,
     config::HostConfig,
     error::LoadError,
-    nesting::Enclosing,
     plugin::PluginSpec,
 };
 
@@ -159,8 +159,7 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
         let start = Instant::now();
         let deadline = start + plugin.limits.max_execution_time();
         let mut call = Call::new(handler, Arc::clone(&code), deadline, plugin.limits);
-        let starting = Enclosing::new(None, deadline).run(call.instantiate());
-        if !matches!(timeout_at(deadline, starting).await, Ok(Ok(()))) {
+        if code::start(&mut call, handler, None, deadline).await.is_err() {
             tracing::debug!(plugin = %plugin.name(), "an instance could not be made ahead; calls make their own");
             return false;
         }

@@ -1,11 +1,36 @@
 //! Small helpers for text that a guest wrote.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display, Write},
+};
 
 /// The longest start of `text` that has at most `max` bytes and ends between characters.
 #[must_use]
 pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
+}
+
+/// The first `max` bytes of what `value` would write, cut between characters. It is not asked for more: a name in a guest's
+/// file may stand for a megabyte of text.
+pub(crate) fn cut_display(value: &dyn Display, max: usize) -> String {
+    struct Short {
+        text: String,
+        left: usize,
+    }
+    impl Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let kept = cut(text, self.left);
+            self.text.push_str(kept);
+            // A character that does not fit is the end as well.
+            self.left = if kept.len() < text.len() { 0 } else { self.left - kept.len() };
+            if kept.len() < text.len() { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut short = Short { text: String::new(), left: max };
+    // An error is the end of the room.
+    let _ = write!(short, "{value:#}");
+    short.text
 }
 
 /// `text` with escapes, as in a Rust string, for everything that could start a line, move a cursor or turn the
@@ -53,6 +78,23 @@ mod tests {
         assert_eq!(cut("abc", 5), "abc");
         assert_eq!(cut("aéb", 2), "a");
         assert_eq!(cut("aéb", 3), "aé");
+    }
+
+    #[test]
+    fn what_writes_without_end_is_stopped() {
+        struct Endless(&'static str);
+        impl Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                loop {
+                    f.write_str(self.0)?;
+                }
+            }
+        }
+        assert_eq!(cut_display(&Endless("ab"), 5), "ababa");
+        assert_eq!(cut_display(&Endless("é"), 5), "éé");
+        assert_eq!(cut_display(&"short", 5), "short");
+        // Thirteen bytes that stand for a million.
+        assert_eq!(cut_display(&rustc_demangle::demangle("_RMC0FGZZZ_Eu"), 20).len(), 20);
     }
 
     #[test]

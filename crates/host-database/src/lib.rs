@@ -19,7 +19,8 @@
 //! It cannot write, attach a file, load an extension, change a setting or call a function that is not on the list:
 //! SQLite asks an authorizer while it compiles the statement, and no text is searched for keywords. It can be slow: it
 //! is interrupted when its call ends, at the next check that SQLite makes. There is none inside of one SQL function
-//! that works on up to 4 MiB, so that a connection can stay busy for a while longer; the caller does not wait for that.
+//! that works on up to 4 MiB, so that a connection can stay busy for about a second longer; the caller does not wait for
+//! that. Functions that could take longer are not on the list, or are our own.
 //! It can sort and group more than fits into SQLite's cache, in temporary files that vanish with it. And SQLite makes a
 //! whole row before anybody can count it: four rows of [`MAX_COLUMNS`] values of [`MAX_BYTES`] each are the most that
 //! one connection holds at a time.

@@ -8,6 +8,8 @@
     reason = "sqlx offers neither the authorizer nor the limits of SQLite; every call has its argument"
 )]
 
+mod text;
+
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
     io, ptr,
@@ -112,6 +114,10 @@ pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<(), sqlx::E
     for (limit, value) in LIMITS {
         // SAFETY: `db` is an open connection that nobody else uses while `handle` is locked.
         unsafe { ffi::sqlite3_limit(db, *limit, c_int::try_from(*value).unwrap_or(c_int::MAX)) };
+    }
+    // SAFETY: `db` as above.
+    if !unsafe { text::install(db) } {
+        return Err(sqlx::Error::Io(io::Error::from(io::ErrorKind::OutOfMemory)));
     }
     let guard = Arc::into_raw(guard).cast_mut().cast::<c_void>();
     // SAFETY: `db` as above. `guard` is one reference count, which now belongs to the connection: SQLite calls

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tapline_host_core::{CallState, Capability, GrantValue, Granted};
+use tapline_host_core::{CallState, Capability, GrantValue, Granted, Reach};
 use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::{
     FsPerms, WasiCtx,
@@ -54,6 +54,10 @@ impl Capability for Files {
 
     fn grant_example(&self) -> &'static str {
         r#"{ directories = [{ path = "data", at = "/data", access = "read" }] }"#
+    }
+
+    fn reaches(&self, value: &GrantValue) -> Option<Reach> {
+        (*value != GrantValue::Bool(false)).then_some(Reach::Files)
     }
 
     fn interfaces(&self) -> &'static [&'static str] {

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tapline_host_core::{CallState, Capability, GrantValue, Granted};
+use tapline_host_core::{CallState, Capability, GrantValue, Granted, Reach};
 use tokio::sync::Semaphore;
 use wasmtime::{
     StoreContextMut,
@@ -107,6 +107,10 @@ impl Capability for Network {
 
     fn grant_example(&self) -> &'static str {
         r#"["db.example.org:5432"]"#
+    }
+
+    fn reaches(&self, _value: &GrantValue) -> Option<Reach> {
+        Some(Reach::Network)
     }
 
     fn interfaces(&self) -> &'static [&'static str] {

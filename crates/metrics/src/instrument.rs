@@ -126,6 +126,8 @@ instruments! {
         "Compiled plugins that were asked for, by where they came from.";
     CompileDuration: "tapline_compile_duration_seconds", Histogram, Seconds, [],
         "Time to compile one plugin.";
+    CompilationsRefused: "tapline_compilations_refused_total", Counter, Count, ["reason"],
+        "Plugins that were not compiled because of a limit, by which.";
     HostCallDuration: "tapline_host_call_duration_seconds", Histogram, Seconds, ["capability"],
         "Time of one host function, its waits included.";
     GuestOutputDropped: "tapline_guest_output_dropped_bytes_total", Counter, Bytes, ["plugin"],

@@ -74,6 +74,20 @@ label_values! {
 }
 
 label_values! {
+    /// Which limit of compilation a plugin ran into.
+    pub enum CompilationRefused {
+        /// The component, or a function in it, is too large.
+        Size => "size",
+        /// The compiler was not done in time.
+        Time => "time",
+        /// The compiler took too much memory.
+        Memory => "memory",
+        /// As many compilations as there may be were running for all the time that there was.
+        Busy => "busy",
+    }
+}
+
+label_values! {
     /// How important a guest's log line says that it is.
     pub enum LogLevel {
         /// Every step.

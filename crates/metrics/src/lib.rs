@@ -36,5 +36,5 @@ mod registry;
 pub use handle::{HostCallMetrics, PluginMetrics, TapMetrics};
 pub use histogram::BUCKET_BOUNDS_NANOS;
 pub use instrument::{INSTRUMENTS, Instrument, Kind, Unit};
-pub use label::{CacheLevel, LogLevel, Outcome};
+pub use label::{CacheLevel, CompilationRefused, LogLevel, Outcome};
 pub use metrics::{CONTENT_TYPE, Metrics, PoolCounts, TapSnapshot};

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use crate::handle::{HostCallMetrics, PluginMetrics, TapMetrics};
 use crate::histogram::Histogram;
 use crate::instrument::Id;
-use crate::label::{CacheLevel, Outcome};
+use crate::label::{CacheLevel, CompilationRefused, Outcome};
 use crate::registry::{Families, Family};
 
 /// The `Content-Type` of [`Metrics::render`]: OpenMetrics 1.0, which every Prometheus from 2.5 on asks for.
@@ -36,6 +36,7 @@ struct Inner {
     pool_slots_idle: Arc<AtomicU64>,
     plugins_loaded: Arc<AtomicU64>,
     cache_loads: [Arc<AtomicU64>; CacheLevel::ALL.len()],
+    compilations_refused: [Arc<AtomicU64>; CompilationRefused::ALL.len()],
 }
 
 /// What one plugin's handler of one tap has done since the host started.
@@ -90,6 +91,9 @@ impl Metrics {
             plugins_loaded: families.number(Id::PluginsLoaded, &[]),
             cache_loads: std::array::from_fn(|level| {
                 families.number(Id::CacheLoads, &[CacheLevel::ALL[level].as_str()])
+            }),
+            compilations_refused: std::array::from_fn(|reason| {
+                families.number(Id::CompilationsRefused, &[CompilationRefused::ALL[reason].as_str()])
             }),
             families,
         })))
@@ -160,6 +164,13 @@ impl Metrics {
     pub fn compiled(&self, took: Duration) {
         if let Some(inner) = &self.0 {
             inner.compile.observe(took);
+        }
+    }
+
+    /// A plugin was not compiled because of a limit.
+    pub fn compilation_refused(&self, reason: CompilationRefused) {
+        if let Some(inner) = &self.0 {
+            inner.compilations_refused[reason as usize].fetch_add(1, Relaxed);
         }
     }
 

@@ -6,6 +6,9 @@ use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use tapline_content::{FormattedText, Item, Value, clean};
 use tapline_store::{Store, StoreError};
 
+/// Links of one document that are looked up in the store, each with a query. Those beyond stay as they are.
+const MAX_LINKS: usize = 1000;
+
 /// Renders the field `body`: Markdown and HTML as such, cleaned; anything else as the text that it is.
 pub(crate) async fn render(store: &Store, item: &Item) -> Result<String, StoreError> {
     match item.field("body") {
@@ -79,7 +82,7 @@ fn links_to_documents(events: &[Event<'_>]) -> Vec<String> {
         _ => None,
     });
     let relative = links.filter(|link| !link.starts_with('/') && !link.contains(':') && path_of(link).ends_with(".md"));
-    relative.map(str::to_owned).collect()
+    relative.take(MAX_LINKS).map(str::to_owned).collect()
 }
 
 /// The addresses of the items that were imported from the documents to which `links` lead.
@@ -140,6 +143,12 @@ mod tests {
         assert_eq!(skipped("# Another", "Title"), 0);
         assert_eq!(skipped("Text\n\n# Title", "Title"), 0);
         assert_eq!(skipped("", "Title"), 0);
+    }
+
+    #[test]
+    fn a_document_asks_the_store_about_so_many_links() {
+        let text = "[a](a.md) ".repeat(MAX_LINKS + 1);
+        assert_eq!(links_to_documents(&Parser::new(&text).collect::<Vec<_>>()).len(), MAX_LINKS);
     }
 
     #[test]

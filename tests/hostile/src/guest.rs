@@ -11,7 +11,7 @@ const IMPORTS: &str = r#"
   (import "hostile:test/host@1.0.0" (instance $host
     (export "wait" (func)) (export "drain" (func)) (export "try-wait" (func (result bool))) (export "step" (func)) (export "count" (func (result u32)))
     (export "take" (func (param "bytes" (list u8)))) (export "fail" (func (param "how" u32)))
-    (export "fail-later" (func (param "how" u32))) (export "report" (func (param "pages" u32)))))
+    (export "fail-later" (func (param "how" u32))) (export "fail-at-end" (func (param "how" u32))) (export "report" (func (param "pages" u32)))))
   (import "hostile:test/resources@1.0.0" (instance $resources
     (export "thing" (type $thing' (sub resource))) (export "make" (func (result (own $thing'))))))
   (import "tapline:host/diagnostics@0.1.0" (instance $diagnostics
@@ -33,6 +33,7 @@ const LOWERED: &str = r#"
   (core func $take (canon lower (func $host "take") (memory (core memory $memory "memory"))))
   (core func $fail (canon lower (func $host "fail")))
   (core func $fail-later (canon lower (func $host "fail-later")))
+  (core func $fail-at-end (canon lower (func $host "fail-at-end")))
   (core func $report (canon lower (func $host "report")))
   (core func $make (canon lower (func $resources "make")))
   (core func $drop (canon resource.drop $thing))
@@ -40,7 +41,7 @@ const LOWERED: &str = r#"
   (core func $output (canon lower (func $diagnostics "output") (memory (core memory $memory "memory"))))
   (core func $log (canon lower (func $log "write") (memory (core memory $memory "memory"))))
 "#;
-const FUNCTIONS: [(&str, &str); 14] = [
+const FUNCTIONS: [(&str, &str); 15] = [
     ("wait", ""),
     ("drain", ""),
     ("try-wait", "(result i32)"),
@@ -49,6 +50,7 @@ const FUNCTIONS: [(&str, &str); 14] = [
     ("take", "(param i32 i32)"),
     ("fail", "(param i32)"),
     ("fail-later", "(param i32)"),
+    ("fail-at-end", "(param i32)"),
     ("report", "(param i32)"),
     ("make", "(result i32)"),
     ("drop", "(param i32)"),
@@ -58,7 +60,7 @@ const FUNCTIONS: [(&str, &str); 14] = [
 ];
 
 /// A component that implements one tap. Its core module may call `$wait`, `$drain`, `$try-wait`, `$step`, `$count`, `$take`,
-/// `$fail`, `$fail-later`, `$report`, `$make`, `$drop`, `$panicked`, `$output` and `$log`.
+/// `$fail`, `$fail-later`, `$fail-at-end`, `$report`, `$make`, `$drop`, `$panicked`, `$output` and `$log`.
 #[derive(Clone)]
 pub struct Guest {
     tap: &'static str,

@@ -57,6 +57,20 @@ impl Drop for Reported {
     }
 }
 
+/// What a host function keeps, and what panics when it is dropped.
+#[derive(Default)]
+struct Fragile;
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        panic!("the host is broken at the end");
+    }
+}
+
+/// A second one, because a call keeps one value of each type.
+#[derive(Default)]
+struct Fragile2(Fragile);
+
 /// `hostile:test/host` and `hostile:test/resources`, for every plugin.
 pub(crate) struct HostFunctions(pub(crate) Arc<World>);
 
@@ -121,6 +135,28 @@ impl Capability for HostFunctions {
             Box::new(async move {
                 tokio::task::yield_now().await;
                 assert!(how != 0, "the host is broken after a wait");
+                Ok(())
+            })
+        })?;
+        let world = Arc::clone(&self.0);
+        host.func_wrap_async("fail-at-end", move |mut store: Store<'_>, (how,): (u32,)| {
+            let world = Arc::clone(&world);
+            Box::new(async move {
+                match how {
+                    0 => {
+                        store.data_mut().local::<Fragile>();
+                        store.data_mut().local::<Fragile2>();
+                    }
+                    1 => {
+                        let _handle = store.data_mut().table().push(Fragile)?;
+                    }
+                    // Dropped when the wait is.
+                    _ => {
+                        let fragile = Fragile;
+                        world.gate.acquire().await?.forget();
+                        std::mem::forget(fragile);
+                    }
+                }
                 Ok(())
             })
         })?;

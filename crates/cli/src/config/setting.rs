@@ -167,10 +167,10 @@ impl Resolver {
         let forbidden = [("network", settings.network_access), ("files", settings.filesystem_access)];
         let forbidden: Vec<&str> = forbidden.iter().filter(|(_, allowed)| !allowed).map(|(grant, _)| *grant).collect();
         for plugin in plugins.iter().filter(|plugin| plugin.enabled) {
-            let Some((grant, value)) = plugin.spec.grants.iter().find(|(grant, _)| forbidden.contains(&grant.as_str()))
-            else {
-                continue;
-            };
+            // `files = false` is no access.
+            let is_forbidden = |grant: &str, value: &Value| forbidden.contains(&grant) && *value != Value::Bool(false);
+            let mut grants = plugin.spec.grants.iter();
+            let Some((grant, value)) = grants.find(|(grant, value)| is_forbidden(grant, value)) else { continue };
             let key = format!("plugins.{}.grants.{grant}", plugin.spec.name);
             let origin = self.in_file(&key);
             return Err(ConfigError::Contradiction {

@@ -166,6 +166,39 @@ fn what_is_broken_is_told_as_everywhere() {
             [1]
         "#]],
     );
+    for (patterns, expected) in [
+        (
+            r#"allow_functions = ["tapline:host/*", "query"]"#,
+            expect![[r#"
+                error: tapline.toml:3: `plugins.a.allow_functions`: `query` is no pattern of functions like `tapline:host/database#query` or `wasi:sockets/*`: it begins with no package
+                [2]
+            "#]],
+        ),
+        (
+            r#"deny_functions = [""]"#,
+            expect![[r#"
+                error: tapline.toml:3: `plugins.a.deny_functions`: `` is no pattern of functions like `tapline:host/database#query` or `wasi:sockets/*`: it is empty
+                [2]
+            "#]],
+        ),
+        (
+            "deny_functions = [\n  \"wasi:sockets/*\",\n  \"wasi:filesystem types\",\n]",
+            expect![[r#"
+                error: tapline.toml:5: `plugins.a.deny_functions`: `wasi:filesystem types` is no pattern of functions like `tapline:host/database#query` or `wasi:sockets/*`: no name of a function has such characters
+                [2]
+            "#]],
+        ),
+        (
+            r#"deny_functions = "wasi:*""#,
+            expect![[r#"
+                error: tapline.toml:3: `plugins.a.deny_functions`: invalid type: string "wasi:*", expected a sequence
+                [2]
+            "#]],
+        ),
+    ] {
+        place.write("tapline.toml", format!("[plugins.a]\npath = \"a\"\n{patterns}\n"));
+        place.check(&["config"], expected);
+    }
     place.write("tapline.toml", "");
     let output = place.command(&["config"]).env("TAPLINE_WASM_ENABLE_SIMDS", "true").output().unwrap();
     assert_eq!(output.status.code(), Some(2));

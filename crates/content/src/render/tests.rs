@@ -180,6 +180,31 @@ fn markup_cannot_make_the_parser_slow() {
     assert_eq!(body(nodes), Err(RenderError::TooDeep), "elements and markup count together");
 }
 
+/// Nobody checks an item before its page is made. Each of these would take gigabytes, or hours.
+#[test]
+fn an_items_markup_cannot_make_the_parser_slow() {
+    let formatting: String = (0..5_000).map(|number| format!("<b id={number}>")).collect();
+    let closed_where_it_does_not_count: String =
+        (0..5_000).map(|number| format!("<b id={number}><table></b></table>")).collect();
+    for slow in [
+        format!("<p>{formatting}</p>{}", "<p>x".repeat(30_000)),
+        format!("{closed_where_it_does_not_count}{}", "<p>x</p>".repeat(30_000)),
+        "<div>".repeat(500_000),
+        format!("<!-->{formatting}<!-- --><p>{}", "<p>x".repeat(30_000)),
+        format!("<!--a--!>{formatting}<p>{}<!-- -->", "<p>x".repeat(30_000)),
+        format!("<style><!--</style>{formatting}<p>{}--></style>", "<p>x".repeat(30_000)),
+        format!("<a title=\"<!--\">{formatting}<p>{}-->\"></a>", "<p>x".repeat(30_000)),
+    ] {
+        let cleaned = clean(&slow);
+        assert!(cleaned.starts_with("&lt;") && !cleaned.contains('<'), "{}", &cleaned[..100]);
+        assert!(cleaned.len() < 10 * slow.len());
+    }
+    // A long document that closes what it opens is one, and a short one need not.
+    let long = format!("<!-- a - comment --><ul>{}</ul><br>", "<li><a href=\"/x\"><em>x</em></a></li>".repeat(20_000));
+    assert!(clean(&long).starts_with("<ul><li><a href=\"/x\""));
+    assert_eq!(clean("<p>one<p>two<b>"), "<p>one</p><p>two<b></b></p>");
+}
+
 #[test]
 fn every_formatting_element_counts_in_either_case() {
     let nested = |tag: &str| (0..9).fold("x".to_owned(), |inner, _| format!("<{tag}>{inner}</{tag}>"));

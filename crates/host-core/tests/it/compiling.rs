@@ -8,7 +8,7 @@ use tapline_host_core::{
     limits::PartialLimits,
 };
 
-use crate::guests::{Number, assert_serves, component, config, host_with, name, number, number_with, spec};
+use crate::guests::{Number, assert_serves, component, config, host_with, metric, name, number, number_with, spec};
 
 /// The example is a program that can be a worker of itself.
 fn worker() -> CompileWorker {
@@ -48,6 +48,12 @@ fn check(error: &LoadError, expected: &Expect) {
     expected.assert_eq(&format!("{error}{hint}"));
 }
 
+/// How many plugins were not compiled, by the limit that they ran into.
+fn refused(host: &Host) -> [u64; 4] {
+    ["size", "time", "memory", "busy"]
+        .map(|reason| metric(host, &format!("tapline_compilations_refused_total{{reason=\"{reason}\"}}")))
+}
+
 #[tokio::test]
 async fn one_that_takes_too_long_is_killed_and_the_host_serves_on() {
     let limit = Duration::from_millis(700);
@@ -73,6 +79,7 @@ async fn one_that_takes_too_long_is_killed_and_the_host_serves_on() {
             plugin `stranger` was not compiled within 700ms
             hint: raise `timeout_ms` under [host.compilation], if you trust the plugin with that much; a build with optimisation is smaller"#]],
     );
+    assert_eq!(refused(&host), [0, 1, 0, 0]);
     assert_serves(&host).await;
     // Its place is free again.
     host.load(spec("another", number("(local.get $x)"))).await.unwrap();
@@ -89,6 +96,7 @@ async fn one_that_takes_too_much_memory_is_ended() {
             compiling plugin `stranger` takes more than 67108864 bytes of memory
             hint: raise `max_memory_bytes` under [host.compilation], if you trust the plugin with that much"#]],
     );
+    assert_eq!(refused(&host), [0, 0, 1, 0]);
     assert_serves(&host).await;
 }
 
@@ -171,6 +179,10 @@ async fn what_is_too_large_is_not_compiled() {
             "{error:?}"
         );
     }
+    // What is too large for a call is another matter than what is too large for the compiler.
+    let error = host.load(spec("p", number_with("(table 1001 funcref)", "(local.get $x)"))).await.unwrap_err();
+    assert!(matches!(error, LoadError::TooLarge { what: "table elements", .. }), "{error:?}");
+    assert_eq!(refused(&host), [3, 0, 0, 0]);
     assert_serves(&host).await;
 }
 

@@ -380,6 +380,10 @@ fn tap_records_that_cannot_be_read() {
         spec("p", with_records("{\"schema\":2,\"tap\":\"number\",\"mode\":\"full\"}\n")),
         &expect!["plugin `p`: line 1 of its tap metadata cannot be read: it has schema 2, this host reads schema 1"],
     );
+    check(
+        spec("p", with_records(&"{\"schema\":1,\"tap\":\"number\",\"mode\":\"full\"}\n".repeat(1001))),
+        &expect!["plugin `p`: line 1001 of its tap metadata cannot be read: there are more than 1000 records"],
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tapline_host_database::{MAX_BYTES, MAX_COLUMNS, MAX_ROWS, MAX_SQL_BYTES, QueryError, Value};
 
 use crate::{Site, text};
@@ -43,6 +44,48 @@ async fn each_value_has_the_type_that_it_was_stored_with() {
             Value::Float(2.0),
         ]
     );
+}
+
+/// The functions that are ours answer as SQLite's own do.
+#[tokio::test]
+async fn functions_that_search_in_text_answer_as_in_sqlite() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    let mut sqlite = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    let values = [
+        "NULL",
+        "''",
+        "'a'",
+        "'größe'",
+        "'ßö'",
+        "'ö'",
+        "'日本語日'",
+        "'日'",
+        "'aaa'",
+        "'aa'",
+        "12",
+        "1.5",
+        "x''",
+        "x'c3b6'",
+        "x'00'",
+        "'größe🎉ö'",
+        "'a' || char(0) || 'b'",
+        "char(0)",
+    ];
+    let mut expressions = Vec::new();
+    for x in values {
+        for y in values {
+            expressions.push(format!("instr({x}, {y})"));
+            expressions.extend(["trim", "ltrim", "rtrim"].map(|trim| format!("{trim}({x}, {y})")));
+            expressions.extend(["NULL", "''", "'ö'", "3"].map(|z| format!("replace({x}, {y}, {z})")));
+        }
+    }
+    for expression in expressions {
+        // As bytes: half of a character can come out, with which nobody could be told.
+        let sql = format!("SELECT typeof(v) || ' ' || quote(CAST(v AS BLOB)) FROM (SELECT {expression} AS v)");
+        let expected: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&mut sqlite).await.unwrap();
+        assert_eq!(site.value(&sql).await, expected.map_or(Value::Null, Value::Text), "{expression}");
+    }
 }
 
 #[tokio::test]

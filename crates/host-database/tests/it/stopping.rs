@@ -21,6 +21,31 @@ async fn an_endless_statement_ends_at_its_deadline_and_gives_its_connection_back
     }
 }
 
+/// Nothing stops SQLite inside of one function. With its own functions each of these takes minutes or hours.
+#[tokio::test]
+async fn no_function_takes_long_for_four_megabytes() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    let (long, half) = ("a".repeat(4_000_000), "a".repeat(2_000_000));
+    let characters: String = ('\u{4e00}'..='\u{9fff}').cycle().take(600_000).collect();
+    for (sql, first, second, expected) in [
+        ("SELECT instr(?, ?)", long.clone(), format!("{half}b"), 0),
+        ("SELECT length(replace(?, ?, 'c'))", long.clone(), format!("{half}b"), 4_000_000),
+        ("SELECT length(trim(?, ?))", long.clone(), format!("{characters}a"), 0),
+        ("SELECT length(ltrim(?, ?))", long.clone(), format!("{characters}a"), 0),
+        ("SELECT length(rtrim(?, ?))", long.clone(), format!("{characters}a"), 0),
+    ] {
+        let found = site.ask(sql, [Value::Text(first), Value::Text(second)]).await;
+        assert_eq!(found.unwrap().rows, [[Value::Integer(expected)]], "{sql}");
+    }
+    assert!(matches!(
+        site.ask("SELECT replace(?, 'a', 'aa')", [Value::Text(long)]).await,
+        Err(QueryError::TooLarge(_))
+    ));
+    for call in ["json_patch('{}', '{}')", "unhex('00')", "median(1)", "percentile(1, 50)"] {
+        assert!(matches!(site.error(&format!("SELECT {call}")).await, QueryError::NotAllowed(_)), "{call}");
+    }
+}
+
 #[tokio::test]
 async fn a_query_whose_future_is_dropped_is_stopped() {
     let site = Site::new("CREATE TABLE t (x)").await;

@@ -6,6 +6,7 @@ use tapline_host_core::{
     Call, CallError, CallState, Capability, Collect, Fault, Host, Interface, PluginSpec, Signature, Tap,
     limits::PartialLimits,
 };
+use tapline_host_wasi::MAX_RANDOM_BYTES;
 use tokio::time::timeout;
 use wasmtime::{StoreContextMut, component::Linker};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
@@ -53,6 +54,41 @@ impl Tap for Seconds {
 
     async fn call(call: &mut Call, (): &()) -> Result<u64, CallError> {
         Ok(call.invoke::<(), (u64,)>(()).await?.0)
+    }
+}
+
+/// A tap that answers how many random bytes it got.
+struct Randomness;
+
+impl Tap for Randomness {
+    const NAME: &'static str = "randomness";
+    const INTERFACES: &'static [Interface] =
+        &[Interface { name: "test:wasi/randomness@1.0.0", function: "run", mode: "full" }];
+    type Policy = Collect;
+    type Input = (bool, u64);
+    type Answer = u32;
+
+    fn check(_: usize, signature: &mut Signature<'_>) -> wasmtime::Result<()> {
+        signature.is::<(bool, u64), (u32,)>()
+    }
+
+    async fn call(call: &mut Call, asked: &(bool, u64)) -> Result<u32, CallError> {
+        Ok(call.invoke::<(bool, u64), (u32,)>(*asked).await?.0)
+    }
+}
+
+#[tokio::test]
+async fn one_host_call_gives_no_more_random_bytes_than_it_may() {
+    let host = tapline_host_wasi::register(Host::builder().config(config()).tap::<Randomness>()).build().unwrap();
+    host.load(PluginSpec::bytes(name("random"), guests::random()).grant("random", true)).await.unwrap();
+    for is_secure in [true, false] {
+        let most = host.dispatch(Randomness, &(is_secure, MAX_RANDOM_BYTES)).await.unwrap();
+        assert_eq!(most.answers, [(name("random"), 65_536)], "{:?}", most.failures);
+        for length in [MAX_RANDOM_BYTES + 1, u64::MAX] {
+            let more = host.dispatch(Randomness, &(is_secure, length)).await.unwrap();
+            assert_eq!((more.answers.len(), more.failures.len(), host.slots().0), (0, 1, 0), "{length}");
+            assert!(matches!(more.failures[0].fault, Fault::BadAnswer { .. }), "{}", more.failures[0]);
+        }
     }
 }
 

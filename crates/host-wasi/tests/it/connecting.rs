@@ -14,7 +14,7 @@ use serde_json::json;
 use tapline_host_core::{
     Call, CallError, Collect, Fault, Host, Interface, PluginSpec, Signature, Tap, limits::PartialLimits,
 };
-use tapline_host_wasi::{MAX_CONNECTIONS, Network, Standard};
+use tapline_host_wasi::{MAX_CONNECTIONS, MAX_LOOKUPS, Network, Standard};
 use tokio::time::timeout;
 
 use crate::{
@@ -183,6 +183,20 @@ async fn a_call_makes_no_more_sockets_than_it_may() {
     assert_eq!(connect(&host, most, &grant, (LOOPBACK, port)).await, 0);
     let more = connector("", Then::Sockets(MAX_CONNECTIONS));
     assert_eq!(connect(&host, more, &grant, (LOOPBACK, port)).await, 510);
+}
+
+#[tokio::test]
+async fn a_call_looks_up_no_more_names_than_it_may() {
+    let asked = Arc::default();
+    let host = host(&[("db.example.org", "93.184.215.14")], &asked);
+    let grant = ["db.example.org:5432".to_owned()];
+    let to = (Ipv4Addr::new(10, 0, 0, 1), 5432);
+    let most = connect(&host, connector("db.example.org", Then::Lookups(MAX_LOOKUPS - 1)), &grant, to).await;
+    assert!(DENIED.contains(&most), "the last one is answered, and the connection denied: {most}");
+    assert_eq!(asked.swap(0, Ordering::Relaxed), MAX_LOOKUPS as usize);
+    // `temporary-resolver-failure`, and nobody is asked.
+    assert_eq!(connect(&host, connector("db.example.org", Then::Lookups(MAX_LOOKUPS)), &grant, to).await, 319);
+    assert_eq!(asked.load(Ordering::Relaxed), MAX_LOOKUPS as usize);
 }
 
 #[tokio::test]

@@ -39,6 +39,29 @@ pub(crate) fn clock(version: &str) -> Vec<u8> {
     )
 }
 
+/// A tap that asks once for as many random bytes as it is told, and answers how many it got.
+pub(crate) fn random() -> Vec<u8> {
+    let random = "package wasi:random@0.2.12;
+        interface random { get-random-bytes: func(len: u64) -> list<u8>; }
+        interface insecure { get-insecure-random-bytes: func(len: u64) -> list<u8>; }";
+    let test = "package test:wasi@1.0.0;
+        interface randomness { run: func(secure: bool, length: u64) -> u32; }
+        world guest { import wasi:random/random@0.2.12; import wasi:random/insecure@0.2.12; export randomness; }";
+    component(
+        &[("random.wit", random.to_owned()), ("test.wit", test.to_owned())],
+        r#"(module
+             (import "wasi:random/random@0.2.12" "get-random-bytes" (func $secure (param i64 i32)))
+             (import "wasi:random/insecure@0.2.12" "get-insecure-random-bytes" (func $insecure (param i64 i32)))
+             (memory (export "memory") 32)
+             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+             (func (export "test:wasi/randomness@1.0.0#run") (param $is_secure i32) (param $length i64) (result i32)
+               (if (local.get $is_secure)
+                 (then (call $secure (local.get $length) (i32.const 64)))
+                 (else (call $insecure (local.get $length) (i32.const 64))))
+               (i32.load (i32.const 68))))"#,
+    )
+}
+
 /// A tap that opens a path as it is given, below the first directory that is granted, and answers 0 or 1 and the error.
 pub(crate) fn opener() -> Vec<u8> {
     let filesystem = "package wasi:filesystem@0.2.12;
@@ -102,6 +125,8 @@ pub(crate) enum Then {
     Listen,
     /// Makes so many sockets before.
     Sockets(u32),
+    /// Looks the name up so many times before.
+    Lookups(u32),
 }
 
 /// A tap that looks up `name`, if it is not empty, and connects: to the address that the name has, if the tap's own
@@ -180,6 +205,7 @@ pub(crate) fn connector(name: &str, then: Then) -> Vec<u8> {
     let length = name.len();
     let (wait, udp, listen) =
         (u32::from(then == Then::Wait), u32::from(then == Then::Udp), u32::from(then == Then::Listen));
+    let lookups_before = if let Then::Lookups(number) = then { number } else { 0 };
     let sockets_before = if let Then::Sockets(number) = then { number } else { 0 };
     component(
         &[("io.wit", io.to_owned()), ("sockets.wit", sockets.to_owned()), ("test.wit", test.to_owned())],
@@ -214,6 +240,13 @@ pub(crate) fn connector(name: &str, then: Then) -> Vec<u8> {
                      (call $udp (i32.const 0) (i32.const 64))
                      (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 600) (i32.load8_u (i32.const 68))))))
                      (return (i32.const 0))))
+                   (local.set $more (i32.const {lookups_before}))
+                   (block $asked (loop $again
+                     (br_if $asked (i32.eqz (local.get $more)))
+                     (local.set $more (i32.sub (local.get $more) (i32.const 1)))
+                     (call $lookup (local.get $on) (i32.const 1024) (i32.const {length}) (i32.const 64))
+                     (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 300) (i32.load8_u (i32.const 68))))))
+                     (br $again)))
                    (if (i32.const {length}) (then
                      (call $lookup (local.get $on) (i32.const 1024) (i32.const {length}) (i32.const 64))
                      (if (i32.load8_u (i32.const 64)) (then (return (i32.add (i32.const 300) (i32.load8_u (i32.const 68))))))

@@ -1,7 +1,7 @@
 //! What is refused before a plugin runs.
 
 use serde_json::{Value as Json, json};
-use tapline_host_core::{FunctionPattern, LoadError, Manifest, Party, PluginSpec};
+use tapline_host_core::{FunctionPattern, Host, HostConfig, LoadError, Manifest, Party, PluginSpec, limits::Profile};
 
 use crate::{Place, check, component, host, name, probe_spec};
 
@@ -30,6 +30,47 @@ async fn what_is_not_granted_is_refused_with_the_interface_and_the_line_to_add()
         assert!(error.to_string().starts_with("plugin `probe-wasi`: disallowed import: wasi:"), "{error}");
         assert!(error.hint().unwrap().ends_with(line), "{:?}", error.hint());
     }
+}
+
+/// The profile `secure` in a program that is not `tapline`.
+#[tokio::test]
+async fn a_host_without_network_and_files_refuses_the_grants() {
+    let place = Place::new();
+    let list = json!(["127.0.0.1:9"]);
+    let load = async |config: HostConfig, grant: &str, value: &Json| {
+        let host =
+            tapline_host_wasi::register(tapline_content::register(Host::builder().config(config))).build().unwrap();
+        host.load(probe_spec(place.grant("read")).grant(grant, value.clone())).await.map(drop)
+    };
+    let small = |profile| HostConfig { pool_size: 2, ..HostConfig::from(profile) };
+    for (config, grant, value, setting) in [
+        (small(Profile::Secure), "files", &place.grant("read"), Some("filesystem_access")),
+        (HostConfig { network_access: true, ..small(Profile::Secure) }, "network", &list, Some("filesystem_access")),
+        (HostConfig { filesystem_access: true, ..small(Profile::Secure) }, "network", &list, Some("network_access")),
+        (HostConfig { filesystem_access: true, ..small(Profile::Secure) }, "files", &place.grant("read"), None),
+        (small(Profile::Secure), "files", &json!(false), None),
+        (small(Profile::Default), "network", &list, None),
+    ] {
+        match (load(config, grant, value).await, setting) {
+            (Ok(()), None) => {}
+            (Err(error @ LoadError::AccessOff { .. }), Some(setting)) => {
+                assert_eq!(error.party(), Party::Operator);
+                let end = format!("is refused: `{setting}` is switched off for the whole host");
+                assert!(error.to_string().ends_with(&end), "{error}");
+            }
+            (other, _) => panic!("{grant}, {setting:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_profile_is_what_a_host_begins_with() {
+    let secure = HostConfig::from(Profile::Secure);
+    assert_eq!(secure.limits, Profile::Secure.settings().limits);
+    assert!(!secure.network_access && !secure.filesystem_access);
+    let traffic = HostConfig::from(Profile::HighTraffic);
+    assert_eq!((traffic.pool_size, traffic.cache_size), (500, 5000));
+    assert!(traffic.network_access && traffic.filesystem_access);
 }
 
 #[test]

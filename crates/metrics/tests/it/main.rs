@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tapline_metrics::{CacheLevel, INSTRUMENTS, Instrument, Kind, LogLevel, Metrics, Outcome, Unit};
+use tapline_metrics::{
+    CacheLevel, CompilationRefused, INSTRUMENTS, Instrument, Kind, LogLevel, Metrics, Outcome, Unit,
+};
 
 const TICK: Duration = Duration::from_micros(3);
 
@@ -32,6 +34,7 @@ fn move_instrument(metrics: &Metrics, name: &str) {
         "tapline_pool_slots_idle" => metrics.set_pool_slots_idle(1),
         "tapline_cache_loads_total" => metrics.cache_loaded(CacheLevel::Disk),
         "tapline_compile_duration_seconds" => metrics.compiled(TICK),
+        "tapline_compilations_refused_total" => metrics.compilation_refused(CompilationRefused::Memory),
         "tapline_host_call_duration_seconds" => metrics.host_call("database").record(TICK),
         "tapline_guest_output_dropped_bytes_total" => plugin.output_dropped(7),
         "tapline_log_lines_total" => plugin.log_line(LogLevel::Warn),

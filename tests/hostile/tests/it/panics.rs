@@ -1,7 +1,9 @@
 //! A host whose own code fails: one call pays for it.
 
-use tapline_host_core::{Call, CallError, Collect, Fault, Interface, Party, Signature, Tap};
-use tapline_hostile::{Attack, Ground, Guest, INPUT, Number, config, fault, name};
+use tapline_host_core::{
+    Call, CallError, Collect, Fault, Interface, LoadError, Party, PluginSpec, Reuse, Signature, Tap,
+};
+use tapline_hostile::{Attack, Ends, Ground, Guest, INPUT, Number, config, fault, name, refused};
 
 #[tokio::test]
 async fn host_functions_that_fail() {
@@ -24,6 +26,11 @@ async fn host_functions_that_fail() {
         ),
         Attack::new("a panic while the instance is made", &inside, fault!(Fault::HostPanicked { .. })),
         Attack::new(
+            "a panic while the plugin is loaded",
+            &fails(0).with("(func $start (call $fail (i32.const 0))) (start $start)"),
+            refused!(LoadError::Probe { source, .. } if matches!(source.fault, Fault::HostPanicked { .. })),
+        ),
+        Attack::new(
             "a failure",
             &fails(1),
             fault!(fault @ Fault::HostFunction { capability: "test", message } if message == "it is stuck" && fault.party() == Party::Host),
@@ -32,6 +39,41 @@ async fn host_functions_that_fail() {
     for attack in attacks {
         ground.survives(attack).await;
     }
+}
+
+/// What a host function keeps for a call is dropped with it, at any of its ends, and may panic then.
+#[tokio::test]
+async fn what_fails_when_it_is_dropped() {
+    let ground = Ground::new().await;
+    for (what, how) in [("two values that the call keeps", 0), ("a resource", 1)] {
+        let keeps = |then: &str| Guest::number(format!("(call $fail-at-end (i32.const {how})) {then}"));
+        let attacks = [
+            Attack::new(what, &keeps("(i32.const 7)"), Ends::Answer("7")),
+            Attack::new(what, &keeps("(unreachable)"), fault!(Fault::Trapped { .. })),
+            Attack::endless(what, &keeps("(loop (br 0)) (i32.const 0)")),
+            Attack::endless(what, &keeps("(call $wait) (i32.const 0)")),
+        ];
+        for attack in attacks {
+            ground.survives(attack).await;
+        }
+    }
+    let waits = Guest::number("(call $fail-at-end (i32.const 2)) (i32.const 0)");
+    ground.survives(Attack::endless("what a wait holds", &waits)).await;
+}
+
+#[tokio::test]
+async fn what_fails_when_it_is_dropped_between_two_uses() {
+    let ground = Ground::new().await;
+    let mut spec =
+        PluginSpec::bytes(name("again"), Guest::number("(call $fail-at-end (i32.const 0)) (i32.const 7)").bytes());
+    spec.reuse = Some(Reuse::default());
+    ground.host.load(spec).await.unwrap();
+    for _ in 0..3 {
+        let outcome = ground.host.dispatch(Number, &INPUT).await.unwrap();
+        assert_eq!(outcome.answers[0], (name("again"), 7));
+    }
+    ground.host.unload(&name("again")).await.unwrap();
+    ground.is_quiet("instances that were kept").await;
 }
 
 /// A tap whose own check of the answer panics.

@@ -64,6 +64,45 @@ async fn too_many_parts() {
     }
 }
 
+/// What is copied when an instance is made, and kept for it, is little in the file and much when it is made many times.
+#[tokio::test]
+async fn too_much_to_do_for_one_instance() {
+    let ground = Ground::new().await;
+    let often = |module: &str, times: usize| {
+        let with = r#"(with "" (instance (export "memory" (memory $memory "memory"))))"#;
+        let instances = format!("(core instance (instantiate $much {with}))").repeat(times);
+        guest().component(&format!("(core module $much {module}) {instances}"))
+    };
+    let (import, page) = (r#"(import "" "memory" (memory 1))"#, "x".repeat(65_536));
+    let attacks = [
+        Attack::new(
+            "data",
+            &often(&format!("{import}{}", format!(r#"(data (i32.const 0) "{page}")"#).repeat(30)), 90),
+            refused!(LoadError::TooLarge { what: "bytes of data", needs: 176_947_200, limit: 134_217_728, .. }),
+        ),
+        Attack::new(
+            "elements",
+            &guest()
+                .with(&format!("(table 200 funcref) (elem (i32.const 0) {})", "$run ".repeat(200)))
+                .with(&format!("(elem (i32.const 0) {})", "$run ".repeat(200)).repeat(5)),
+            refused!(LoadError::TooLarge { what: "elements of segments", needs: 1200, limit: 1000, .. }),
+        ),
+        Attack::new(
+            "segments with nothing in them",
+            &often(&format!("{import}{}", r#"(data (i32.const 0) "")"#.repeat(1200)), 90),
+            refused!(LoadError::TooLarge { what: "segments", needs: 108_000, limit: 100_000, .. }),
+        ),
+        Attack::new(
+            "globals",
+            &often(&"(global i32 (i32.const 0))".repeat(3000), 90),
+            refused!(LoadError::TooLarge { what: "bytes beside its memory", limit: 4_194_304, .. }),
+        ),
+    ];
+    for attack in attacks {
+        ground.survives(attack).await;
+    }
+}
+
 #[tokio::test]
 async fn what_is_switched_off() {
     let ground = Ground::new().await;

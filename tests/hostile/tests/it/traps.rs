@@ -47,6 +47,25 @@ async fn traps_are_named() {
     }
 }
 
+/// Thirteen bytes that stand for a megabyte of text, sixteen frames deep: what is shown of them is short, and is not made
+/// longer first.
+#[tokio::test]
+async fn names_that_stand_for_more_than_they_are() {
+    let ground = Ground::new().await;
+    let deep = |end: &str| {
+        let name = "_RMC0FGZZZ_Eu";
+        Guest::number(format!("(call ${name} (i32.const 20)) (i32.const 0)")).with(&format!(
+            "(func ${name} (param $left i32) (if (local.get $left)
+               (then (call ${name} (i32.sub (local.get $left) (i32.const 1)))) (else {end})))"
+        ))
+    };
+    let trap = fault!(Fault::Trapped { trap: Trap::UnreachableCodeReached, backtrace } if backtrace.len() < 16 * 300);
+    ground.survives(Attack::new("a trap", &deep("(unreachable)"), trap)).await;
+    let text = "(call $panicked (i32.const -1) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))";
+    let broken = fault!(Fault::BadAnswer { reason } if reason.len() < 5000);
+    ground.survives(Attack::new("an argument that is not there", &deep(text), broken)).await;
+}
+
 /// A guest that reports a panic, `message` bytes of it, then does what `end` says.
 fn panicking(message: &[u8], length: usize, end: &str) -> Guest {
     let body = format!(
