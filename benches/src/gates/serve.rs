@@ -68,7 +68,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     run.millis("p8.serve", &times)?;
     run.add("p8.serve.compilations", Estimate::exact(compiled as f64))?;
     for (stage, times) in stages {
-        run.millis(&format!("p8.serve.{stage}"), &times)?;
+        run.millis(format!("p8.serve.{stage}"), &times)?;
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ fn a_process_that_dies_in_the_middle_of_a_write_leaves_nothing_that_is_loaded() 
     // 25 is SIGXFSZ on Linux, 31 a core that was not written.
     assert!(output.status.signal().is_some(), "{output:?}");
     let left = files(&directory);
-    let [_key, half] = left.as_slice() else { panic!("{left:?}") };
+    let [half, _key] = left.as_slice() else { panic!("{left:?}") };
     assert!(half.ends_with(".cwasm.tmp"), "{half}");
     let bytes = fs::metadata(directory.join(half)).unwrap().len();
     assert!((1..1 << 20).contains(&bytes), "{bytes} bytes of more than a million");
