@@ -14,6 +14,7 @@ use crate::{
     breaker::HandlerBreaker,
     diagnostics::MAX_MESSAGE,
     error::{CallError, Fault, HostFault},
+    observe::Used,
     plugin::Plugin,
     readable::readable,
     runtime::Runtime,
@@ -61,7 +62,10 @@ impl Call {
         store.limiter(|state| &mut state.limiter);
         // Tokio's own way to yield: the engine's wakes its task at once, and a thread that always has such a task looks at
         // timers and sockets once in sixty turns. Deadlines would be as late, also those of others.
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+        store.epoch_deadline_callback(|store| {
+            store.data().metrics().epoch_yielded();
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
         // For each crossing, not for all of them together.
         store.set_hostcall_fuel(runtime.max_answer_bytes);
         store.set_max_component_handles(runtime.max_handles);
@@ -124,6 +128,16 @@ impl Call {
         let refused = state.limiter.refused_growths();
         if refused > 0 {
             plugin.metrics().growths_refused(refused);
+        }
+    }
+
+    /// What the call has used until now.
+    pub(crate) fn used(&self) -> Used {
+        let state = self.store.data();
+        Used {
+            fuel: self.fuel.map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default())),
+            peak_memory_bytes: state.limiter.peak_bytes(),
+            host_calls: state.host_calls(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tapline_limits::Limits;
+use tapline_metrics::Deployment;
 use tapline_tap_dispatch::BreakerSettings;
 
 use crate::{compile::Compilation, error::HostError};
@@ -75,6 +76,8 @@ pub struct HostConfig {
     pub cache_directory: Option<PathBuf>,
     /// Whether calls are counted and timed. Defaults to yes.
     pub enable_metrics: bool,
+    /// What the metrics say of where this host runs, and what it is called. Defaults to a server called `tapline`.
+    pub deployment: Deployment,
     /// Whether a plugin may ask for one instance that serves several of its calls. Defaults to yes; it is each plugin's
     /// own setting that asks.
     pub enable_reuse: bool,
@@ -124,6 +127,7 @@ impl Default for HostConfig {
             cache_size: DEFAULT_CACHE_SIZE,
             cache_directory: None,
             enable_metrics: true,
+            deployment: Deployment::default(),
             enable_reuse: true,
             cold_start_target: None,
             enable_simd: true,

@@ -50,8 +50,10 @@ impl Loaded {
 pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadError> {
     let name = spec.name.clone();
     let mut stages = Stages::begin();
+    let metrics = host.metrics.plugin(name.as_ref());
     let bytes = read(&name, &spec.source, host.config.compilation.max_component_bytes).await?;
     stages.end("read");
+    metrics.set_artifact_size(bytes.len() as u64);
     let manifest = Manifest::read(&name, &bytes)?;
     let granted = check_grants(&host.capabilities, &spec)?;
     functions::check(&spec, &manifest)?;
@@ -70,14 +72,14 @@ pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadE
     stages.end("check");
     let artifact = compile(host, &runtime, &name, bytes).await?;
     stages.end(if artifact.source == Source::Compiled { "compile" } else { "find compiled" });
-    match artifact.source {
-        Source::Memory => host.metrics.cache_loaded(CacheLevel::Memory),
-        Source::Disk => host.metrics.cache_loaded(CacheLevel::Disk),
-        Source::Compiled => {
-            host.metrics.cache_loaded(CacheLevel::Compiled);
-            host.metrics.compiled(artifact.took);
-        }
-        _ => {}
+    let level = match artifact.source {
+        Source::Memory => CacheLevel::Memory,
+        Source::Disk => CacheLevel::Disk,
+        _ => CacheLevel::Compiled,
+    };
+    host.metrics.cache_loaded(level);
+    if level == CacheLevel::Compiled {
+        host.metrics.compiled(artifact.took);
     }
 
     let plugin = Arc::new(Plugin {
@@ -88,7 +90,7 @@ pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadE
         granted,
         grant_names: spec.grants.keys().cloned().collect(),
         order: spec.order,
-        metrics: host.metrics.plugin(name.as_ref()),
+        metrics,
         lane,
         reuse: spec.reuse,
         retired: AtomicBool::new(false),
@@ -107,6 +109,7 @@ pub(crate) async fn load(host: &Inner, spec: PluginSpec) -> Result<Loaded, LoadE
         handlers.insert(kind.name, (handler, placement));
     }
     stages.end("instantiate");
+    plugin.metrics.started(stages.took(), level);
     stages.judge(&name, host.config.cold_start_target);
     Ok(Loaded { plugin, handlers })
 }

@@ -8,6 +8,7 @@ mod dispatching;
 mod faults;
 mod guests;
 mod loading;
+mod observing;
 mod own_tap;
 mod reuse;
 mod share;
