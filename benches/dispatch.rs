@@ -2,7 +2,7 @@
 //!
 //! Both arms make a fresh instance, lower the same item, call, lift the same answer and drop the instance. The host's arm
 //! adds its queue, limiter, deadline, metrics, the check of the answer, and folding. The arms run in one process, on one
-//! thread; compare `host` with `control` of the same group.
+//! thread; compare `host` with `control` of the same group, and with the host that counts nothing for what metrics cost.
 //!
 //! `cargo bench -p tapline-benches --bench dispatch`
 
@@ -28,6 +28,8 @@ fn run(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
     for (mode, plugin) in [("full", FULL), ("lazy", LAZY)] {
         let config = HostConfig::default();
         let control = Control::new(&config, &fs::read(plugin_path(plugin))?, mode == "lazy")?;
+        let uncounted = HostConfig { enable_metrics: false, ..config.clone() };
+        let uncounted = runtime.block_on(host_with(uncounted, plugin))?;
         let host = runtime.block_on(host_with(config, plugin))?;
         let answers = runtime.block_on(host.dispatch(ItemView, &item))?.answers;
         let body = answers.first().ok_or("the host's arm has no answer")?.1.body();
@@ -39,6 +41,9 @@ fn run(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
         });
         group.bench_function("host", |bencher| {
             bencher.to_async(&runtime).iter(async || host.dispatch(ItemView, &item).await);
+        });
+        group.bench_function("host, nothing counted", |bencher| {
+            bencher.to_async(&runtime).iter(async || uncounted.dispatch(ItemView, &item).await);
         });
         group.finish();
     }

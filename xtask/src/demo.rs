@@ -2,8 +2,8 @@
 
 mod check;
 mod config;
-mod pages;
-mod server;
+pub(crate) mod pages;
+pub(crate) mod server;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -82,6 +82,7 @@ fn serve(program: &Program<'_>, plugins: &[Plugin], address: &str) -> Result<()>
     let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
     println!("\nhttp://{address}/          the items; each page shows what the plugins added to it");
     println!("http://{address}/status    the plugins ({}) and how often each was called", names.join(", "));
+    println!("http://{address}/_tapline  the same to look at");
     println!("http://{address}/metrics   the same for Prometheus");
     println!("Ctrl-C ends it.\n");
     become_it(program.command().arg("serve"))
@@ -127,7 +128,7 @@ impl<'a> Program<'a> {
 }
 
 /// An address that nobody listens on at this moment.
-fn free_address() -> Result<String> {
+pub(crate) fn free_address() -> Result<String> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = address.context("no free port on 127.0.0.1")?;
     Ok(address.to_string())

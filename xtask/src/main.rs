@@ -1,4 +1,4 @@
-//! The commands of this repository: build-plugins, demo, test, tidy, gates, guard, peers, soak, fuzz and steady-state.
+//! The commands of this repository: build-plugins, demo, test, tidy, gates, guard, observability, peers, soak, fuzz and steady-state.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks through both")]
 
@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod gates;
 mod guard;
+mod observability;
 mod peers;
 mod soak;
 mod steady_state;
@@ -29,7 +30,7 @@ struct Verb {
     run: fn(lexopt::Parser) -> Result<()>,
 }
 
-const VERBS: [Verb; 10] = [
+const VERBS: [Verb; 11] = [
     Verb {
         name: "build-plugins",
         about: "builds plugins/* for WebAssembly into target/plugins",
@@ -49,6 +50,12 @@ const VERBS: [Verb; 10] = [
         about: "compares what must not get worse with a baseline",
         help: guard::HELP,
         run: guard::main,
+    },
+    Verb {
+        name: "observability",
+        about: "looks at a host under load as an operator does",
+        help: observability::HELP,
+        run: observability::main,
     },
     Verb { name: "peers", about: "measures other ways beside ours", help: peers::HELP, run: peers::main },
     Verb { name: "soak", about: "looks for what a million taps leave over", help: soak::HELP, run: soak::main },

@@ -100,8 +100,12 @@ impl App {
     }
 
     pub(crate) fn server(&self) -> Server {
-        let config =
-            ServerConfig { title: self.config.title.clone(), cron: self.config.cron, ..ServerConfig::default() };
+        let config = ServerConfig {
+            title: self.config.title.clone(),
+            cron: self.config.cron,
+            operator_token: self.config.operator_token.clone().map(|token| token.into_text().into()),
+            ..ServerConfig::default()
+        };
         Server::new(self.host.clone(), self.store.clone(), config)
     }
 }

@@ -16,6 +16,7 @@ use std::{
 use tapline_host_core::{
     BreakerSettings, Compilation, CompileWorker, DEFAULT_COMPILE_MEMORY_BYTES, HostConfig, PartialBreaker, PluginSpec,
     limits::{Limits, PartialLimits, Profile},
+    metrics::{Deployment, Surface},
 };
 use tapline_server::ServerConfig;
 
@@ -23,7 +24,7 @@ use self::{environment::Environment, file::Parsed, setting::Resolver};
 pub(crate) use self::{
     error::ConfigError,
     plugin::PluginReport,
-    setting::{Origin, Setting, text},
+    setting::{Origin, Secret, Setting, text},
 };
 use crate::{
     arguments::{Global, LogFormat, WORKER},
@@ -48,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) listen: String,
     pub(crate) title: String,
     pub(crate) cron: Option<Duration>,
+    pub(crate) operator_token: Option<Secret>,
     /// After this time without a call a plugin gives up its instances and its code.
     pub(crate) idle_after: Option<Duration>,
     pub(crate) database: String,
@@ -97,6 +99,11 @@ impl Config {
             .decide();
         let title = it.setting("server.title", ServerConfig::default().title).file(server.title).decide();
         let cron = it.setting("server.cron_seconds", 0).file(server.cron_seconds).decide();
+        let operator_token = it
+            .setting("server.operator_token", None)
+            .file(server.operator_token.map(Some))
+            .variable(environment.operator_token.clone().map(|(name, token)| (name, Some(token))))
+            .decide();
         let database = it
             .setting("database.url", DEFAULT_DATABASE.to_owned())
             .file(file.database.url)
@@ -134,6 +141,7 @@ impl Config {
             listen,
             title,
             cron: Some(Duration::from_secs(cron)).filter(|every| !every.is_zero()),
+            operator_token,
             idle_after: Some(Duration::from_secs(idle)).filter(|after| !after.is_zero()),
             database,
             host,
@@ -181,6 +189,10 @@ fn decide_host(
         .file(file.enable_metrics)
         .variable(environment.enable_metrics)
         .decide();
+    let service = it.setting("host.service", default.deployment.service).file(file.service).decide();
+    let surface =
+        it.setting("host.surface", default.deployment.surface.as_str()).file(file.surface.map(Surface::as_str));
+    let surface = surface.decide().parse().unwrap_or(default.deployment.surface);
     let enable_reuse = it
         .setting("host.enable_reuse", default.enable_reuse)
         .file(file.enable_reuse)
@@ -225,6 +237,7 @@ fn decide_host(
         network_access: base.network_access,
         filesystem_access: base.filesystem_access,
         enable_metrics,
+        deployment: Deployment { surface, service },
         enable_reuse,
         cold_start_target: cold_start_target.map(Duration::from_millis),
         enable_simd,

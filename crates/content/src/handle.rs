@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tapline_host_core::{CallState, Capability};
 use wasmtime::{
     StoreContextMut,
-    component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType, WasmStr},
+    component::{ComponentType, Lift, Linker, Lower, Resource, ResourceTable, ResourceType, WasmStr},
 };
 
 use crate::{
@@ -155,10 +155,10 @@ impl Capability for ContentTypes {
         // A guest only ever borrows a handle: the host made the value, and takes it back when the call ends.
         types.resource("item-handle", ResourceType::host::<HostItem>(), |_, _| Ok(()))?;
         types.func_wrap("[method]item-handle.header", |store: Store<'_>, (handle,): (Handle,)| {
-            Ok((store.data().resource(&handle)?.header(),))
+            Ok((lent(&store, &handle)?.header(),))
         })?;
         types.func_wrap("[method]item-handle.title", |store: Store<'_>, (handle,): (Handle,)| {
-            Ok((Arc::clone(store.data().resource(&handle)?.title()),))
+            Ok((Arc::clone(lent(&store, &handle)?.title()),))
         })?;
         types.func_wrap("[method]item-handle.field", |store: Store<'_>, (handle, name): (Handle, WasmStr)| {
             with_name(&store, &handle, &name, |item, name| (item.field(name).cloned(),))
@@ -167,27 +167,41 @@ impl Capability for ContentTypes {
             with_name(&store, &handle, &name, |item, name| (item.field(name).and_then(|value| value.text().cloned()),))
         })?;
         types.func_wrap("[method]item-handle.field-names", |store: Store<'_>, (handle,): (Handle,)| {
-            Ok((store.data().resource(&handle)?.field_names(),))
+            Ok((lent(&store, &handle)?.field_names(),))
         })?;
         types.func_wrap(
             "[method]item-handle.set-title",
             |mut store: Store<'_>, (handle, title): (Handle, Arc<str>)| {
-                Ok((store.data_mut().table().get_mut(&handle)?.set_title(title),))
+                Ok((table(&mut store).get_mut(&handle)?.set_title(title),))
             },
         )?;
         types.func_wrap(
             "[method]item-handle.set-field",
             |mut store: Store<'_>, (handle, name, value): (Handle, Arc<str>, Value)| {
-                Ok((store.data_mut().table().get_mut(&handle)?.set_field(Field { name, value }),))
+                Ok((table(&mut store).get_mut(&handle)?.set_field(Field { name, value }),))
             },
         )?;
         types.func_wrap(
             "[method]item-handle.remove-field",
             |mut store: Store<'_>, (handle, name): (Handle, Arc<str>)| {
-                Ok((store.data_mut().table().get_mut(&handle)?.remove_field(&name),))
+                Ok((table(&mut store).get_mut(&handle)?.remove_field(&name),))
             },
         )
     }
+}
+
+/// What is behind a handle, for a host function that reads it.
+fn lent<'a>(store: &'a Store<'_>, handle: &Handle) -> wasmtime::Result<&'a HostItem> {
+    let state = store.data();
+    state.count_host_call();
+    Ok(state.resource(handle)?)
+}
+
+/// The handles of the call, for a host function that changes what is behind one.
+fn table<'a>(store: &'a mut Store<'_>) -> &'a mut ResourceTable {
+    let state = store.data_mut();
+    state.count_host_call();
+    state.table()
 }
 
 /// Reads with a name that stays in the guest's memory.
@@ -198,5 +212,5 @@ fn with_name<R>(
     read: impl FnOnce(&HostItem, &str) -> R,
 ) -> wasmtime::Result<R> {
     let name = name.to_str(store)?;
-    Ok(read(store.data().resource(handle)?, &name))
+    Ok(read(lent(store, handle)?, &name))
 }

@@ -15,6 +15,7 @@ use crate::{
     code::Code,
     diagnostics::MAX_MESSAGE,
     error::{CallError, Fault, HostFault},
+    observe::Used,
     plugin::Plugin,
     readable::readable,
     runtime::Runtime,
@@ -63,7 +64,10 @@ impl Call {
         store.limiter(|state| &mut state.limiter);
         // Tokio's own way to yield: the engine's wakes its task at once, and a thread that always has such a task looks at
         // timers and sockets once in sixty turns. Deadlines would be as late, also those of others.
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+        store.epoch_deadline_callback(|store| {
+            store.data().metrics().epoch_yielded();
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
         // For each crossing, not for all of them together.
         store.set_hostcall_fuel(runtime.max_answer_bytes);
         store.set_max_component_handles(runtime.max_handles);
@@ -141,6 +145,16 @@ impl Call {
         let refused = state.limiter.refused_growths();
         if refused > 0 {
             plugin.metrics().growths_refused(refused);
+        }
+    }
+
+    /// What the call has used until now.
+    pub(crate) fn used(&self) -> Used {
+        let state = self.store.data();
+        Used {
+            fuel: self.fuel.map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default())),
+            peak_memory_bytes: state.limiter.peak_bytes(),
+            host_calls: state.host_calls(),
         }
     }
 
@@ -234,12 +248,6 @@ impl Call {
             }
             Err(error) => Err(self.fault(&error, Stage::Call)),
         }
-    }
-
-    /// The fuel that the call has used so far, where it is metered, and the most memory that the instance has had, in bytes.
-    pub(crate) fn used(&self) -> (Option<u64>, u64) {
-        let fuel = self.fuel.map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default()));
-        (fuel, self.store.data().limiter.peak_bytes())
     }
 
     fn function<P, R>(&mut self) -> wasmtime::Result<wasmtime::component::TypedFunc<P, R>>

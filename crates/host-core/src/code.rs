@@ -170,7 +170,7 @@ pub(crate) async fn bring_now(handler: &Arc<Handler>, mut stages: Stages) -> Res
     let (name, code) = (plugin.name(), &plugin.code);
     let gone = || LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg("the host is gone") };
     let host = code.host.upgrade().ok_or_else(gone)?;
-    let (pre, _) = link(&host, plugin, runtime, &mut stages).await?;
+    let (pre, artifact) = link(&host, plugin, runtime, &mut stages).await?;
     let component = pre.component();
     let function = |(kind, interface): &(TapKind, usize)| {
         let Interface { name: interface, function, .. } = kind.interfaces[*interface];
@@ -191,6 +191,7 @@ pub(crate) async fn bring_now(handler: &Arc<Handler>, mut stages: Stages) -> Res
         code.checked.store(true, Relaxed);
     }
     stages.end("instantiate");
+    plugin.metrics().started(stages.took(), level(&artifact));
     stages.judge(name, host.config.cold_start_target);
     code.put(Arc::clone(&ready));
     Ok(ready)
@@ -205,14 +206,10 @@ pub(crate) async fn link(
 ) -> Result<(InstancePre<CallState>, Loaded), LoadError> {
     let artifact = artifact(host, plugin, runtime).await?;
     stages.end(if artifact.source == Source::Compiled { "compile" } else { "load artifact" });
-    match artifact.source {
-        Source::Memory => host.metrics.cache_loaded(CacheLevel::Memory),
-        Source::Disk => host.metrics.cache_loaded(CacheLevel::Disk),
-        Source::Compiled => {
-            host.metrics.cache_loaded(CacheLevel::Compiled);
-            host.metrics.compiled(artifact.took);
-        }
-        _ => {}
+    let level = level(&artifact);
+    host.metrics.cache_loaded(level);
+    if level == CacheLevel::Compiled {
+        host.metrics.compiled(artifact.took);
     }
     let pre = runtime
         .linker
@@ -220,6 +217,14 @@ pub(crate) async fn link(
         .map_err(|source| LoadError::Engine { plugin: plugin.name().clone(), source })?;
     stages.end("link");
     Ok((pre, artifact))
+}
+
+fn level(artifact: &Loaded) -> CacheLevel {
+    match artifact.source {
+        Source::Memory => CacheLevel::Memory,
+        Source::Disk => CacheLevel::Disk,
+        _ => CacheLevel::Compiled,
+    }
 }
 
 /// The compiled component: from the cache, else from the compiler.

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tapline_limits::{Limits, Profile};
+use tapline_metrics::Deployment;
 use tapline_tap_dispatch::BreakerSettings;
 
 use crate::{capability::Reach, compile::Compilation, error::HostError};
@@ -84,6 +85,8 @@ pub struct HostConfig {
     pub filesystem_access: bool,
     /// Whether calls are counted and timed. Defaults to yes.
     pub enable_metrics: bool,
+    /// What the metrics say of where this host runs, and what it is called. Defaults to a server called `tapline`.
+    pub deployment: Deployment,
     /// Whether a plugin may ask for one instance that serves several of its calls. Defaults to yes; it is each plugin's
     /// own setting that asks.
     pub enable_reuse: bool,
@@ -136,6 +139,7 @@ impl Default for HostConfig {
             network_access: true,
             filesystem_access: true,
             enable_metrics: true,
+            deployment: Deployment::default(),
             enable_reuse: true,
             cold_start_target: None,
             enable_simd: true,

@@ -21,6 +21,7 @@ use crate::{
     code::bring,
     error::{CallError, Fault},
     nesting::{Enclosing, MAX_NESTED_CALLS},
+    observe::{Observation, Observer, Running, Used},
     state::{contain, panic_message},
     tap::{Tap, on_failure},
 };
@@ -255,29 +256,36 @@ pub(crate) async fn run<T: Tap>(
             (call, false)
         }
     };
-    let instantiated = &mut record.instantiated;
+    record.running = Running::begin(record.is_timed.then_some(record.started));
+    let (instantiated, running, is_timed) = (&mut record.instantiated, &mut record.running, record.is_timed);
     let enclosing = Enclosing::new(around, ends);
     let ended = {
         // Kilobytes: pinned where it is made, and never moved.
         let calling = pin!(Some(async {
             if is_fresh {
                 call.instantiate().await?;
-                *instantiated = Some(Instant::now());
+                *instantiated = is_timed.then(Instant::now);
             }
             T::call(&mut call, input).await
         }));
         let mut calling = Calling { call: calling, handler };
         within((ends == deadline).then_some(deadline), |context| {
+            running.resume(Instant::now);
             // A host function that panics costs this call and no other: what it touched is the store, which is dropped
             // below.
-            match enclosing.around(|| catch_unwind(AssertUnwindSafe(|| calling.poll(context)))) {
+            let polled = match enclosing.around(|| catch_unwind(AssertUnwindSafe(|| calling.poll(context)))) {
                 Ok(poll) => poll.map(Ok),
                 Err(panic) => Poll::Ready(Err(panic)),
+            };
+            if polled.is_pending() {
+                running.pause(Instant::now);
             }
+            polled
         })
         .await
     };
-    record.answered = Some(Instant::now());
+    record.answered = is_timed.then(Instant::now);
+    record.used = record.observer.is_some().then(|| call.used());
     if matches!(ended, Some(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
     } else if handler.plugin.stock.is_some() {
@@ -285,7 +293,7 @@ pub(crate) async fn run<T: Tap>(
     } else {
         // After a trap or a timeout always: such a store is never used again.
         drop(call);
-        record.dropped = Some(Instant::now());
+        record.dropped = is_timed.then(Instant::now);
         drop(slot);
     }
     match ended {
@@ -350,6 +358,12 @@ struct Record<'a> {
     instantiated: Option<Instant>,
     answered: Option<Instant>,
     dropped: Option<Instant>,
+    running: Running,
+    used: Option<Used>,
+    /// Whoever wants to know what became of this very call.
+    observer: Option<Arc<Observer>>,
+    /// Whether anybody wants to know how long it took: if not, no clock is read for that.
+    is_timed: bool,
     outcome: Outcome,
     /// Whether the dispatch has limits of its own.
     is_narrowed: bool,
@@ -359,7 +373,12 @@ struct Record<'a> {
 
 impl<'a> Record<'a> {
     fn new(handler: &'a Handler) -> Self {
+        let observer = Observer::current();
         Self {
+            is_timed: handler.metrics.is_enabled() || observer.is_some(),
+            observer,
+            running: Running::default(),
+            used: None,
             handler,
             started: Instant::now(),
             instantiated: None,
@@ -396,8 +415,19 @@ impl Drop for Record<'_> {
         if let Some(pass) = self.pass.take() {
             self.handler.breaker.abandoned(pass);
         }
+        if !self.is_timed {
+            return;
+        }
         let answered = self.answered.unwrap_or_else(Instant::now);
-        self.handler.metrics.record(self.outcome, answered - self.started);
+        let (took, cpu) = (answered - self.started, self.running.until(answered));
+        self.handler.metrics.record(self.outcome, took);
+        if !cpu.is_zero() {
+            self.handler.metrics.ran(cpu);
+        }
+        if let Some(observer) = &self.observer {
+            let (plugin, tap) = (self.handler.plugin.name().clone(), self.handler.tap.clone());
+            observer.saw(Observation { plugin, tap, outcome: self.outcome, took, cpu, used: self.used });
+        }
         let plugin = self.handler.plugin.metrics();
         if let Some(instantiated) = self.instantiated {
             plugin.instantiated(instantiated - self.started);

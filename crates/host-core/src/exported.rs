@@ -23,6 +23,7 @@ use crate::{
     error::{CallError, LoadError},
     host::Host,
     load::{self, Checked},
+    observe::Used,
     plugin::{Plugin, PluginSpec},
     read,
     stages::Stages,
@@ -243,7 +244,7 @@ impl Tap for Invoke {
         let entered = Instant::now();
         let results = call.invoke_dynamic(arguments).await?;
         let took = entered.elapsed();
-        let (fuel, peak_memory_bytes) = call.used();
+        let Used { fuel, peak_memory_bytes, .. } = call.used();
         Ok((Answered { results, start: Duration::ZERO, call: took, fuel, peak_memory_bytes }, entered))
     }
 }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use serde::Serialize;
-use tapline_limits::{Limits, MemoryTracker};
-use tapline_metrics::Metrics;
+use tapline_cache::Statistics;
+use tapline_limits::{Limits, MemoryTracker, PAGE_BYTES};
+use tapline_metrics::{Metrics, RuntimeMetrics};
 use tapline_tap_dispatch::{Contract, Order, PluginName};
 
 use crate::{
@@ -139,7 +140,8 @@ impl HostBuilder {
             taps.push((kind.contract()?, kind));
         }
         refuse_doubles(&self.capabilities)?;
-        let metrics = if self.config.enable_metrics { Metrics::new() } else { Metrics::disabled() };
+        let deployment = self.config.deployment.clone();
+        let metrics = if self.config.enable_metrics { Metrics::of(deployment) } else { Metrics::disabled() };
         metrics.set_build_info(env!("CARGO_PKG_VERSION"), tapline_cache::WASMTIME_VERSION);
         metrics.set_pool_slots(u64::from(self.config.pool_size));
         let memory = MemoryTracker::default();
@@ -362,10 +364,36 @@ impl Host {
         let slots = &self.inner.plain.slots;
         self.inner.metrics.set_pool_slots_in_use(slots.in_use() as u64);
         self.inner.metrics.set_pool_slots_idle(slots.idle() as u64);
+        let memory = self.inner.memory.usage();
+        self.inner.metrics.set_memory(memory.current_pages, memory.peak_pages, memory.refused_growths);
+        let kept: u64 = self.runtimes().map(|runtime| runtime.kept_bytes()).sum();
+        self.inner.metrics.set_pool_resident(kept.saturating_add(memory.current_pages.saturating_mul(PAGE_BYTES)));
         for handler in self.registry().plugins.values().flat_map(load::Loaded::handlers) {
             handler.metrics.set_breaker_state(handler.breaker.status(handler).gauge());
         }
         &self.inner.metrics
+    }
+
+    fn runtimes(&self) -> impl Iterator<Item = &Arc<Runtime>> {
+        std::iter::once(&self.inner.plain).chain(self.inner.fuelled.get())
+    }
+
+    /// What the host has done as a whole: the same figures as in [`Host::metrics`]. `None`: nothing is recorded.
+    #[must_use]
+    pub fn runtime_metrics(&self) -> Option<RuntimeMetrics> {
+        self.metrics().runtime_metrics()
+    }
+
+    /// What the caches of compiled plugins have done: one for each engine, of which there are two where a plugin has fuel.
+    #[must_use]
+    pub fn caches(&self) -> Vec<Statistics> {
+        self.runtimes().map(|runtime| runtime.cache.statistics()).collect()
+    }
+
+    /// Whether new calls are refused, because the host stops.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.inner.plain.slots.is_closed()
     }
 
     /// The circuit breakers of all handlers, by plugin and tap. Each belongs to one load of its plugin: loading it again

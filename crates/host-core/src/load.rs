@@ -136,13 +136,15 @@ pub(crate) fn check(
         .runtime(limits.enable_fuel_metering())
         .map_err(|error| LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg(error.to_string()) })?;
     let kinds = taps.iter().map(|(_, kind, interface)| (*kind, *interface)).collect();
+    let metrics = host.metrics.plugin(name.as_ref());
+    metrics.set_artifact_size(manifest.size as u64);
     let plugin = Arc::new(Plugin {
         manifest,
         code: PluginCode::new(host, runtime, spec.source.clone(), wasm, kinds),
         limits,
         granted,
         grant_names: spec.grants.keys().cloned().collect(),
-        metrics: host.metrics.plugin(name.as_ref()),
+        metrics,
         name,
         lane,
         reuse: spec.reuse,

@@ -67,4 +67,11 @@ impl Runtime {
             max_answer_bytes: config.max_answer_bytes,
         })
     }
+
+    /// Memory that free slots of the pool keep in RAM for their next instance.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.engine.pooling_allocator_metrics().map_or(0, |pool| {
+            (pool.unused_memory_bytes_resident() as u64).saturating_add(pool.unused_table_bytes_resident() as u64)
+        })
+    }
 }

@@ -102,6 +102,11 @@ impl Slots {
         self.limit
     }
 
+    /// Whether whatever comes is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.free.is_closed()
+    }
+
     /// Slots that have an instance, those that wait for their next use included.
     pub(crate) fn in_use(&self) -> usize {
         self.limit - self.free.available_permits()

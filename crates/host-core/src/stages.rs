@@ -26,9 +26,14 @@ impl Stages {
         self.last = now;
     }
 
+    /// The time of all stages that have ended.
+    pub(crate) fn took(&self) -> Duration {
+        self.last - self.started
+    }
+
     /// Warns about a load that took longer than its target.
     pub(crate) fn judge(&self, plugin: &PluginName, target: Option<Duration>) {
-        let took = self.last - self.started;
+        let took = self.took();
         let Some(target) = target.filter(|target| took > *target) else { return };
         let slowest = self.times.iter().max_by_key(|(_, time)| *time).map_or("", |(stage, _)| *stage);
         tracing::warn!(%plugin, ?took, ?target, slowest, stages = %self, "a plugin was loaded slower than its target");

@@ -4,7 +4,10 @@ use std::{
     any::{Any, TypeId},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use tapline_limits::{Limits, StoreLimiter};
@@ -28,6 +31,8 @@ pub struct CallState {
     pub(crate) handler: Arc<Handler>,
     pub(crate) deadline: Instant,
     pub(crate) panic: Option<GuestPanic>,
+    /// Host functions that the call has called.
+    host_calls: AtomicU64,
     /// Made when the guest first writes something.
     output: Option<SharedOutput>,
     locals: Vec<(TypeId, Box<dyn Any + Send>)>,
@@ -39,13 +44,24 @@ impl CallState {
         let limiter = StoreLimiter::with_tracker(&limits, &runtime.memory);
         let mut table = ResourceTable::new();
         table.set_max_capacity(runtime.max_handles);
-        Self { table, limiter, limits, handler, deadline, panic: None, output: None, locals: Vec::new() }
+        Self {
+            table,
+            limiter,
+            limits,
+            handler,
+            deadline,
+            panic: None,
+            host_calls: AtomicU64::new(0),
+            output: None,
+            locals: Vec::new(),
+        }
     }
 
     /// Forgets what belongs to the call that has ended, for an instance that serves another one. What the guest's memory
     /// takes stays counted. The caller has seen that the table is empty.
     pub(crate) fn end_use(&mut self) {
         self.panic = None;
+        *self.host_calls.get_mut() = 0;
         self.output = None;
         self.drop_locals();
         self.limiter.begin_use();
@@ -116,6 +132,16 @@ impl CallState {
         if self.output.is_some() {
             self.output().finish();
         }
+    }
+
+    /// Counts one call of a host function, for whoever [watches](crate::observed).
+    pub fn count_host_call(&self) {
+        // One call runs on one thread at a time: a load and a store lose nothing, and cost less than an addition would.
+        self.host_calls.store(self.host_calls().wrapping_add(1), Relaxed);
+    }
+
+    pub(crate) fn host_calls(&self) -> u64 {
+        self.host_calls.load(Relaxed)
     }
 
     /// The instruments of the plugin that is running.

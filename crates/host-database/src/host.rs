@@ -37,6 +37,7 @@ impl Capability for Database {
             move |store: StoreContextMut<'_, CallState>, (sql, parameters): (String, Vec<Value>)| {
                 let database = database.clone();
                 let state = store.data();
+                state.count_host_call();
                 let deadline = state.deadline();
                 // Debug formatting: the text is a guest's, and may hold what a terminal obeys.
                 let span = tracing::debug_span!(
@@ -47,7 +48,12 @@ impl Capability for Database {
                     let _timer = database.metrics().map(Timer::start);
                     let result = database.run(&sql, parameters, deadline).await;
                     match &result {
-                        Ok(found) => tracing::debug!(target: "tapline::database", rows = found.rows.len(), "answered"),
+                        Ok(found) => {
+                            if let Some(metrics) = database.metrics() {
+                                metrics.answered(found.bytes());
+                            }
+                            tracing::debug!(target: "tapline::database", rows = found.rows.len(), "answered");
+                        }
                         Err(error) => tracing::debug!(target: "tapline::database", ?error, "failed"),
                     }
                     Ok((result,))

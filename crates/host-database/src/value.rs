@@ -47,3 +47,12 @@ pub struct Rows {
     /// The rows, each with as many values as there are columns.
     pub rows: Vec<Vec<Value>>,
 }
+
+impl Rows {
+    /// What it counts against [`MAX_BYTES`](crate::MAX_BYTES).
+    pub(crate) fn bytes(&self) -> u64 {
+        let columns: usize = self.columns.iter().map(String::len).sum();
+        let values: usize = self.rows.iter().flatten().map(Value::size).sum();
+        (columns + values) as u64
+    }
+}

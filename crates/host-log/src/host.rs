@@ -89,6 +89,7 @@ struct Lines {
 }
 
 fn write(mut store: StoreContextMut<'_, CallState>, (level, message): (Level, WasmStr)) -> wasmtime::Result<()> {
+    store.data().count_host_call();
     if !level.is_kept() {
         return Ok(());
     }

@@ -2,13 +2,14 @@
 //!
 //! A handle of [`Metrics::disabled`](crate::Metrics::disabled) is empty, and recording with it is one comparison.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::instrument::Id;
-use crate::label::{LogLevel, Outcome};
+use crate::label::{CacheLevel, LogLevel, Outcome};
 use crate::registry::Families;
 
 /// What one plugin's handler of one tap records. Cheap to clone; make it once, when the plugin is loaded.
@@ -19,6 +20,7 @@ pub struct TapMetrics(Option<Arc<TapSeries>>);
 struct TapSeries {
     outcomes: [Arc<AtomicU64>; Outcome::ALL.len()],
     duration: Arc<Histogram>,
+    cpu: Arc<Histogram>,
     breaker_state: Arc<AtomicU64>,
     breaker_openings: Arc<AtomicU64>,
     fuel_used: Arc<AtomicU64>,
@@ -33,12 +35,25 @@ impl TapMetrics {
                     families.number(Id::TapInvocations, &[plugin, tap, Outcome::ALL[outcome].as_str()])
                 }),
                 duration: families.histogram(Id::TapDuration, &[plugin, tap]),
+                cpu: families.histogram(Id::TapCpu, &[plugin, tap]),
                 breaker_state: families.number(Id::BreakerState, &[plugin, tap]),
                 breaker_openings: families.number(Id::BreakerOpenings, &[plugin, tap]),
                 fuel_used: families.number(Id::FuelUsed, &[plugin, tap]),
                 fuel_peak: families.number(Id::FuelPeak, &[plugin, tap]),
             })
         }))
+    }
+
+    /// Whether anything is recorded. A host asks before it reads a clock only for the sake of metrics.
+    pub fn is_enabled(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// One call was running for so long, what it waited left out.
+    pub fn ran(&self, cpu: Duration) {
+        if let Some(series) = &self.0 {
+            series.cpu.observe(cpu);
+        }
     }
 
     /// One call ended. `took` runs from taking an instance to the decoded answer; a call that failed counts too.
@@ -82,6 +97,13 @@ struct PluginSeries {
     instantiate: Arc<Histogram>,
     teardown: Arc<Histogram>,
     reuses: Arc<AtomicU64>,
+    startup: Arc<Histogram>,
+    last_startup: Arc<AtomicU64>,
+    last_startup_of_any: Arc<AtomicU64>,
+    cold_starts: Arc<ColdStarts>,
+    compiled: Arc<AtomicU64>,
+    artifact_size: Arc<AtomicU64>,
+    epoch_yields: Arc<AtomicU64>,
     stock_hits: Arc<AtomicU64>,
     stock_made: Arc<AtomicU64>,
     memory_peak: Arc<AtomicU64>,
@@ -92,9 +114,16 @@ struct PluginSeries {
 }
 
 impl PluginMetrics {
-    pub(crate) fn new(families: Option<&Families>, plugin: &str) -> Self {
+    pub(crate) fn new(families: Option<&Families>, cold_starts: &Arc<ColdStarts>, plugin: &str) -> Self {
         Self(families.map(|families| {
             Arc::new(PluginSeries {
+                startup: families.module_histogram(Id::Startup, plugin),
+                last_startup: families.module_number(Id::StartupMs, plugin),
+                last_startup_of_any: families.number(Id::RiptideColdStart, &[]),
+                cold_starts: Arc::clone(cold_starts),
+                compiled: families.module_number(Id::WasmCacheMisses, plugin),
+                artifact_size: families.module_number(Id::ArtifactSize, plugin),
+                epoch_yields: families.number(Id::EpochYields, &[plugin]),
                 instantiate: families.histogram(Id::InstantiateDuration, &[plugin]),
                 teardown: families.histogram(Id::TeardownDuration, &[plugin]),
                 reuses: families.number(Id::InstanceReuses, &[plugin]),
@@ -109,6 +138,34 @@ impl PluginMetrics {
                 log_lines_dropped: families.number(Id::LogLinesDropped, &[plugin]),
             })
         }))
+    }
+
+    /// The plugin was started: from its bytes to an instance that could be called. Its code came from `level`.
+    pub fn started(&self, took: Duration, level: CacheLevel) {
+        if let Some(series) = &self.0 {
+            series.startup.observe(took);
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            series.last_startup.store(nanos, Relaxed);
+            series.last_startup_of_any.store(nanos, Relaxed);
+            series.cold_starts.push(took);
+            if level == CacheLevel::Compiled {
+                series.compiled.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// The size of the plugin's file.
+    pub fn set_artifact_size(&self, bytes: u64) {
+        if let Some(series) = &self.0 {
+            series.artifact_size.store(bytes, Relaxed);
+        }
+    }
+
+    /// The guest had run for a tick of the clock, and others had their turn.
+    pub fn epoch_yielded(&self) {
+        if let Some(series) = &self.0 {
+            series.epoch_yields.fetch_add(1, Relaxed);
+        }
     }
 
     /// An instance was made.
@@ -188,17 +245,79 @@ impl PluginMetrics {
 
 /// What one capability records. Cheap to clone; make it once, when the capability is linked.
 #[derive(Clone, Debug)]
-pub struct HostCallMetrics(Option<Arc<Histogram>>);
+pub struct HostCallMetrics(Option<(Arc<Histogram>, Arc<AtomicU64>)>);
 
 impl HostCallMetrics {
     pub(crate) fn new(families: Option<&Families>, capability: &str) -> Self {
-        Self(families.map(|families| families.histogram(Id::HostCallDuration, &[capability])))
+        Self(families.map(|families| {
+            let duration = families.histogram(Id::HostCallDuration, &[capability]);
+            (duration, families.number(Id::HostCallBytes, &[capability]))
+        }))
     }
 
     /// One host function ended. `took` includes what it waited for.
     pub fn record(&self, took: Duration) {
-        if let Some(histogram) = &self.0 {
-            histogram.observe(took);
+        if let Some((duration, _)) = &self.0 {
+            duration.observe(took);
         }
+    }
+
+    /// One host function gave the guest this much.
+    pub fn answered(&self, bytes: u64) {
+        if let Some((_, sum)) = &self.0 {
+            sum.fetch_add(bytes, Relaxed);
+        }
+    }
+}
+
+/// What the requests of one route record. Cheap to clone. A route is a pattern that the program has, such as
+/// `/item/{id}`, never the address that a visitor asked for.
+#[derive(Clone, Debug)]
+pub struct RouteMetrics(Option<(Arc<AtomicU64>, Arc<AtomicU64>)>);
+
+impl RouteMetrics {
+    pub(crate) fn new(families: Option<&Families>, route: &str) -> Self {
+        Self(families.map(|families| {
+            let requests = families.service_number(Id::HttpRequests, Some(route));
+            (requests, families.service_number(Id::ProcessCpu, Some(route)))
+        }))
+    }
+
+    /// Whether anything is recorded. A server asks before it reads a clock only for the sake of metrics.
+    pub fn is_enabled(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// One request was answered, with so much CPU time.
+    pub fn answered(&self, cpu: Duration) {
+        if let Some((requests, cpu_nanos)) = &self.0 {
+            requests.fetch_add(1, Relaxed);
+            cpu_nanos.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        }
+    }
+}
+
+/// The last starts of plugins, each with its time, for percentiles that are exact. A start is rare and takes
+/// milliseconds, so that a lock costs nothing.
+#[derive(Debug, Default)]
+pub(crate) struct ColdStarts(Mutex<VecDeque<Duration>>);
+
+impl ColdStarts {
+    /// As many as one protocol of DWCP measures.
+    const KEPT: usize = 1000;
+
+    fn push(&self, took: Duration) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == Self::KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(took);
+    }
+
+    /// Sorted.
+    pub(crate) fn sorted(&self) -> Vec<Duration> {
+        let mut sorted: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        sorted.sort_unstable();
+        sorted
     }
 }

@@ -35,8 +35,6 @@ pub const BUCKET_BOUNDS_NANOS: [u64; 23] = [
     30_000_000_000,
 ];
 
-const NANOS_PER_SECOND: f64 = 1e9;
-
 /// Counts per bucket, the last one for what is above every bound, and the sum.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
@@ -52,18 +50,65 @@ impl Histogram {
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
-    pub(crate) fn sum_seconds(&self) -> f64 {
-        self.sum_nanos.load(Relaxed) as f64 / NANOS_PER_SECOND
+    /// What was counted until now.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            buckets: std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed)),
+            sum_nanos: self.sum_nanos.load(Relaxed),
+        }
+    }
+}
+
+/// What a histogram has counted, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    buckets: [u64; BUCKET_BOUNDS_NANOS.len() + 1],
+    sum_nanos: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(sum, count)| *sum += count);
+        self.sum_nanos = self.sum_nanos.wrapping_add(other.sum_nanos);
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.buckets.iter().map(|count| count.load(Relaxed)).sum()
+        self.buckets.iter().sum()
     }
 
-    /// Upper bound in seconds and count of each bucket, not accumulated.
-    pub(crate) fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BUCKET_BOUNDS_NANOS.iter().map(|nanos| *nanos as f64 / NANOS_PER_SECOND);
-        bounds.chain([f64::INFINITY]).zip(self.buckets.iter().map(|count| count.load(Relaxed))).collect()
+    /// The sum of all durations, in a unit of so many nanoseconds.
+    pub(crate) fn sum(&self, unit_nanos: f64) -> f64 {
+        self.sum_nanos as f64 / unit_nanos
+    }
+
+    /// The mean in a unit of so many nanoseconds. 0 without a duration.
+    pub(crate) fn mean(&self, unit_nanos: f64) -> f64 {
+        match self.count() {
+            0 => 0.0,
+            count => self.sum(unit_nanos) / count as f64,
+        }
+    }
+
+    /// Upper bound, in a unit of so many nanoseconds, and count of each bucket, not accumulated.
+    pub(crate) fn buckets(&self, unit_nanos: f64) -> Vec<(f64, u64)> {
+        let bounds = BUCKET_BOUNDS_NANOS.iter().map(|nanos| *nanos as f64 / unit_nanos);
+        bounds.chain([f64::INFINITY]).zip(self.buckets).collect()
+    }
+
+    /// The duration below which a part of all lie, in seconds, as Prometheus's `histogram_quantile` finds it: exact to the
+    /// bucket, and linear within it. What lies above every bound counts as the highest. 0 without a duration.
+    pub(crate) fn quantile_seconds(&self, part: f64) -> f64 {
+        let rank = part * self.count() as f64;
+        let (mut below, mut lower) = (0_u64, 0_u64);
+        for (count, upper) in self.buckets.iter().zip(BUCKET_BOUNDS_NANOS) {
+            if *count > 0 && (below + count) as f64 >= rank {
+                let within = (rank - below as f64) / *count as f64;
+                return (lower as f64 + (upper - lower) as f64 * within) / 1e9;
+            }
+            below += count;
+            lower = upper;
+        }
+        if self.count() == 0 { 0.0 } else { lower as f64 / 1e9 }
     }
 }
 
@@ -75,7 +120,8 @@ mod tests {
     fn check(nanos: u64, bound: f64) {
         let histogram = Histogram::default();
         histogram.observe(Duration::from_nanos(nanos));
-        let hit: Vec<f64> = histogram.buckets().into_iter().filter(|(_, n)| *n == 1).map(|(bound, _)| bound).collect();
+        let hit: Vec<f64> =
+            histogram.counts().buckets(1e9).into_iter().filter(|(_, n)| *n == 1).map(|(bound, _)| bound).collect();
         assert_eq!(hit, [bound]);
     }
 
@@ -94,7 +140,36 @@ mod tests {
         let histogram = Histogram::default();
         histogram.observe(Duration::from_millis(1_250));
         histogram.observe(Duration::from_millis(250));
-        assert_eq!(histogram.sum_seconds(), 1.5);
+        assert_eq!(histogram.counts().sum(1e9), 1.5);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_prometheus() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.counts().quantile_seconds(0.5), 0.0);
+        // Ten between 5 and 10 µs, ten between 10 and 25 µs.
+        (0..10).for_each(|_| histogram.observe(Duration::from_micros(7)));
+        (0..10).for_each(|_| histogram.observe(Duration::from_micros(20)));
+        let quantile = |part| (histogram.counts().quantile_seconds(part) * 1e9).round();
+        assert_eq!(
+            [quantile(0.25), quantile(0.5), quantile(0.75), quantile(1.0)],
+            [7_500.0, 10_000.0, 17_500.0, 25_000.0]
+        );
+        let slow = Histogram::default();
+        slow.observe(Duration::from_secs(100));
+        assert_eq!(slow.counts().quantile_seconds(0.5), 30.0);
+    }
+
+    #[test]
+    fn sums_and_means() {
+        let histogram = Histogram::default();
+        for ms in [1, 3] {
+            histogram.observe(Duration::from_millis(ms));
+        }
+        let mut counts = histogram.counts();
+        counts.add(&histogram.counts());
+        assert_eq!((counts.count(), counts.sum(1e6), counts.mean(1e6)), (4, 8.0, 2.0));
+        assert_eq!(Counts::default().mean(1e6), 0.0);
     }
 
     #[test]

@@ -102,3 +102,41 @@ label_values! {
         Error => "error",
     }
 }
+
+label_values! {
+    /// Where a host runs, as P8 has it.
+    pub enum Surface {
+        /// Near its visitors.
+        Edge => "edge",
+        /// Started for a request.
+        Serverless => "serverless",
+        /// A program that goes on running.
+        Server => "server",
+    }
+}
+
+impl std::str::FromStr for Surface {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|surface| surface.as_str() == text).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|surface| surface.as_str()).collect();
+            format!("it is one of {}", known.join(", "))
+        })
+    }
+}
+
+/// What the labels `surface` and `service` say: the same for all that one host records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Where the host runs. Defaults to [`Surface::Server`].
+    pub surface: Surface,
+    /// What the host is called. Defaults to `tapline`.
+    pub service: String,
+}
+
+impl Default for Deployment {
+    fn default() -> Self {
+        Self { surface: Surface::Server, service: "tapline".to_owned() }
+    }
+}

@@ -1,58 +1,49 @@
 //! All instruments of one host.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-use crate::handle::{HostCallMetrics, PluginMetrics, TapMetrics};
+use crate::handle::{ColdStarts, HostCallMetrics, PluginMetrics, RouteMetrics, TapMetrics};
 use crate::histogram::Histogram;
 use crate::instrument::Id;
-use crate::label::{CacheLevel, CompilationRefused, Outcome};
+use crate::label::{CacheLevel, CompilationRefused, Deployment};
+use crate::process;
 use crate::registry::{Families, Family};
+use crate::text::{TextFormat, older};
 
-/// The `Content-Type` of [`Metrics::render`]: OpenMetrics 1.0, which every Prometheus from 2.5 on asks for.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The route of what fits no pattern, and of the CPU time that no request took.
+const OTHER: &str = "other";
 
 /// All instruments of one host. Cheap to clone: the clones share the figures.
 ///
 /// Label values are the names of plugins, taps and capabilities that the host has loaded. Nothing that a guest or a
 /// visitor says may become one: each new value is a new series that stays until the process ends.
 #[derive(Clone, Debug)]
-pub struct Metrics(Option<Arc<Inner>>);
+pub struct Metrics(pub(crate) Option<Arc<Inner>>);
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     registry: Registry,
-    families: Arc<Families>,
+    pub(crate) families: Arc<Families>,
+    pub(crate) cold_starts: Arc<ColdStarts>,
+    pub(crate) started: SystemTime,
     queue_wait: Arc<Histogram>,
     compile: Arc<Histogram>,
     pool_slots: Arc<AtomicU64>,
     pool_slots_in_use: Arc<AtomicU64>,
     pool_slots_idle: Arc<AtomicU64>,
+    pool_resident: Arc<AtomicU64>,
+    memory_pages: Arc<AtomicU64>,
+    memory_peak_pages: Arc<AtomicU64>,
+    refused_growths: Arc<AtomicU64>,
     plugins_loaded: Arc<AtomicU64>,
     cache_loads: [Arc<AtomicU64>; CacheLevel::ALL.len()],
     compilations_refused: [Arc<AtomicU64>; CompilationRefused::ALL.len()],
-}
-
-/// What one plugin's handler of one tap has done since the host started.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct TapSnapshot {
-    /// The plugin's name.
-    pub plugin: String,
-    /// The tap's name.
-    pub tap: String,
-    /// Calls, however they ended.
-    pub invocations: u64,
-    /// Those of them that did not end with [`Outcome::Ok`].
-    pub failures: u64,
-    /// Time of all calls together, in seconds.
-    pub total_seconds: f64,
 }
 
 /// How calls came to their instances since the host started, for all plugins together.
@@ -76,9 +67,14 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Instruments that all stand at 0.
+    /// Instruments that all stand at 0, of a host that is deployed as by default.
     pub fn new() -> Self {
-        let families = Arc::new(Families::new());
+        Self::of(Deployment::default())
+    }
+
+    /// Instruments that all stand at 0.
+    pub fn of(deployment: Deployment) -> Self {
+        let families = Arc::new(Families::new(deployment));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(&families)));
         Self(Some(Arc::new(Inner {
@@ -88,6 +84,12 @@ impl Metrics {
             pool_slots: families.number(Id::PoolSlots, &[]),
             pool_slots_in_use: families.number(Id::PoolSlotsInUse, &[]),
             pool_slots_idle: families.number(Id::PoolSlotsIdle, &[]),
+            pool_resident: families.number(Id::PoolResident, &[]),
+            memory_pages: families.number(Id::RiptidePages, &[]),
+            memory_peak_pages: families.number(Id::RiptidePeakPages, &[]),
+            refused_growths: families.number(Id::RiptideGrowFailed, &[]),
+            cold_starts: Arc::default(),
+            started: SystemTime::now(),
             plugins_loaded: families.number(Id::PluginsLoaded, &[]),
             cache_loads: std::array::from_fn(|level| {
                 families.number(Id::CacheLoads, &[CacheLevel::ALL[level].as_str()])
@@ -117,12 +119,18 @@ impl Metrics {
 
     /// The handle of one plugin.
     pub fn plugin(&self, plugin: &str) -> PluginMetrics {
-        PluginMetrics::new(self.families(), plugin)
+        let none = Arc::default();
+        PluginMetrics::new(self.families(), self.0.as_ref().map_or(&none, |inner| &inner.cold_starts), plugin)
     }
 
     /// The handle of one capability.
     pub fn host_call(&self, capability: &str) -> HostCallMetrics {
         HostCallMetrics::new(self.families(), capability)
+    }
+
+    /// The handle of one route of a server: a pattern that the program has. `None`: what fits no pattern.
+    pub fn route(&self, route: Option<&str>) -> RouteMetrics {
+        RouteMetrics::new(self.families(), route.unwrap_or(OTHER))
     }
 
     /// A call waited this long for a slot of the pool. One that found a slot free did not wait, and is not counted.
@@ -153,6 +161,23 @@ impl Metrics {
         }
     }
 
+    /// The pool has this much memory in RAM, with what its free slots keep. Set when somebody looks.
+    pub fn set_pool_resident(&self, bytes: u64) {
+        if let Some(inner) = &self.0 {
+            inner.pool_resident.store(bytes, Relaxed);
+        }
+    }
+
+    /// The linear memory of all instances, now and at its peak, in pages of 64 KiB, and how often a guest was refused
+    /// more. Set when somebody looks.
+    pub fn set_memory(&self, current_pages: u64, peak_pages: u64, refused_growths: u64) {
+        if let Some(inner) = &self.0 {
+            inner.memory_pages.store(current_pages, Relaxed);
+            inner.memory_peak_pages.store(peak_pages, Relaxed);
+            inner.refused_growths.store(refused_growths, Relaxed);
+        }
+    }
+
     /// A compiled plugin was asked for and came from `level`.
     pub fn cache_loaded(&self, level: CacheLevel) {
         if let Some(inner) = &self.0 {
@@ -174,6 +199,13 @@ impl Metrics {
         }
     }
 
+    /// Whether the host can do its work: 0 ready, 1 degraded, 2 unready. Set when somebody looks.
+    pub fn set_health(&self, health: u64) {
+        if let Some(families) = self.families() {
+            families.number(Id::Health, &[]).store(health, Relaxed);
+        }
+    }
+
     /// How many plugins are loaded now.
     pub fn set_plugins_loaded(&self, plugins: u64) {
         if let Some(inner) = &self.0 {
@@ -188,45 +220,31 @@ impl Metrics {
         }
     }
 
-    /// The text for `/metrics`, to be served as [`CONTENT_TYPE`]. Its length grows with plugins times taps: about
-    /// 6 KB for each pair.
+    /// The text for `/metrics` in the form of OpenMetrics; see [`Metrics::render_as`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        self.render_as(TextFormat::OpenMetrics)
+    }
+
+    /// The text for `/metrics`, to be served with the content type of its format. Its length grows with plugins times taps: about 9 KB for each pair.
     ///
     /// # Errors
     /// Only if the encoder fails, which it does not do when it writes to memory.
-    pub fn render(&self) -> Result<String, fmt::Error> {
+    pub fn render_as(&self, format: TextFormat) -> Result<String, fmt::Error> {
         let mut out = String::new();
         match &self.0 {
-            Some(inner) => text::encode(&mut out, &inner.registry)?,
+            Some(inner) => {
+                inner.ask_the_system();
+                text::encode(&mut out, &inner.registry)?;
+            }
             None => text::encode_eof(&mut out)?,
         }
-        Ok(out)
-    }
-
-    /// What each handler has done, ordered by plugin and tap. Read from the instruments while others record, so that
-    /// a call that ends at this moment may be in `invocations` and not yet in `total_seconds`.
-    pub fn tap_snapshots(&self) -> Vec<TapSnapshot> {
-        let Some(families) = self.families() else {
-            return Vec::new();
-        };
-        let mut counts: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
-        if let Family::Numbers(series) = &*families.family(Id::TapInvocations) {
-            for (labels, number) in series {
-                let [plugin, tap, outcome] = labels.as_slice() else {
-                    continue;
-                };
-                let number = number.load(Relaxed);
-                let (invocations, failures) = counts.entry((plugin.clone(), tap.clone())).or_default();
-                *invocations += number;
-                if outcome != Outcome::Ok.as_str() {
-                    *failures += number;
-                }
-            }
-        }
-        let snapshot = |((plugin, tap), (invocations, failures)): ((String, String), _)| {
-            let total_seconds = families.histogram(Id::TapDuration, &[&plugin, &tap]).sum_seconds();
-            TapSnapshot { plugin, tap, invocations, failures, total_seconds }
-        };
-        counts.into_iter().map(snapshot).collect()
+        Ok(match format {
+            TextFormat::OpenMetrics => out,
+            TextFormat::Prometheus => older(&out),
+        })
     }
 
     /// How calls came to their instances. Read while others record, so that an instance that is made at this moment may be
@@ -235,17 +253,35 @@ impl Metrics {
         let Some(inner) = &self.0 else { return PoolCounts::default() };
         let sum = |id| match &*inner.families.family(id) {
             Family::Numbers(series) => series.values().map(|number| number.load(Relaxed)).sum(),
-            Family::Histograms(series) => series.values().map(|histogram| histogram.count()).sum::<u64>(),
+            Family::Histograms(series) => series.values().map(|histogram| histogram.counts().count()).sum::<u64>(),
         };
         PoolCounts {
             taken: sum(Id::StockHits) + sum(Id::InstanceReuses),
             made: sum(Id::InstantiateDuration),
             made_ahead: sum(Id::StockMade),
-            waited_seconds: inner.queue_wait.sum_seconds(),
+            waited_seconds: inner.queue_wait.counts().sum(1e9),
         }
     }
 
-    fn families(&self) -> Option<&Families> {
+    pub(crate) fn families(&self) -> Option<&Families> {
         self.0.as_ref().map(|inner| &*inner.families)
+    }
+}
+
+impl Inner {
+    /// Memory and CPU time of the process, as they are now.
+    fn ask_the_system(&self) {
+        if let Some(resident) = process::resident_bytes() {
+            self.families.service_number(Id::Rss, None).store(resident, Relaxed);
+        }
+        let rest = self.families.service_number(Id::ProcessCpu, Some(OTHER));
+        let mut of_routes = 0_u64;
+        if let Family::Numbers(series) = &*self.families.family(Id::ProcessCpu) {
+            let routes = series.iter().filter(|(labels, _)| labels.last().is_none_or(|route| route != OTHER));
+            of_routes = routes.map(|(_, nanos)| nanos.load(Relaxed)).sum();
+        }
+        let all = u64::try_from(process::cpu_time().as_nanos()).unwrap_or(u64::MAX);
+        // A counter never falls, also when a request that was counted had not been seen by the system's clock.
+        rest.fetch_max(all.saturating_sub(of_routes), Relaxed);
     }
 }

@@ -12,8 +12,13 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry;
 
-use crate::histogram::Histogram;
+use crate::derive::derive;
+use crate::histogram::{Counts, Histogram};
 use crate::instrument::{INSTRUMENTS, Id, Instrument, Kind, Unit};
+use crate::label::Deployment;
+
+/// What the label `impl` says: plugins are WebAssembly. Others measure the same work as `js` or `native`.
+const IMPLEMENTATION: &str = "wasm";
 
 /// The series of one instrument, by their label values, so that the text comes out in a stable order.
 #[derive(Debug)]
@@ -22,23 +27,76 @@ pub(crate) enum Family {
     Histograms(BTreeMap<Vec<String>, Arc<Histogram>>),
 }
 
+/// What an instrument shows at one moment, with label values.
+#[derive(Debug)]
+pub(crate) enum Samples {
+    Numbers(Vec<(Vec<String>, f64)>),
+    Histograms(Vec<(Vec<String>, Counts)>),
+}
+
 /// Every family, in the order of [`INSTRUMENTS`].
 ///
 /// The locks are taken when a handle is made and when the text is rendered, never when something is recorded.
 #[derive(Debug)]
-pub(crate) struct Families(Vec<Mutex<Family>>);
+pub(crate) struct Families {
+    families: Vec<Mutex<Family>>,
+    deployment: Deployment,
+}
 
 impl Families {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(deployment: Deployment) -> Self {
         let family = |instrument: &Instrument| match instrument.kind {
             Kind::Histogram => Family::Histograms(BTreeMap::new()),
             Kind::Counter | Kind::Gauge | Kind::Info => Family::Numbers(BTreeMap::new()),
         };
-        Self(INSTRUMENTS.iter().map(family).map(Mutex::new).collect())
+        Self { families: INSTRUMENTS.iter().map(family).map(Mutex::new).collect(), deployment }
+    }
+
+    /// `surface`, `impl`, `module` and `service`.
+    pub(crate) fn module_labels(&self, module: &str) -> Vec<String> {
+        let Deployment { surface, service } = &self.deployment;
+        [surface.as_str(), IMPLEMENTATION, module, service].map(str::to_owned).to_vec()
+    }
+
+    /// A number of a module.
+    pub(crate) fn module_number(&self, id: Id, module: &str) -> Arc<AtomicU64> {
+        let Deployment { surface, service } = &self.deployment;
+        self.number(id, &[surface.as_str(), IMPLEMENTATION, module, service])
+    }
+
+    /// A histogram of a module.
+    pub(crate) fn module_histogram(&self, id: Id, module: &str) -> Arc<Histogram> {
+        let Deployment { surface, service } = &self.deployment;
+        self.histogram(id, &[surface.as_str(), IMPLEMENTATION, module, service])
+    }
+
+    /// A number of the process, or with a route of what answers it.
+    pub(crate) fn service_number(&self, id: Id, route: Option<&str>) -> Arc<AtomicU64> {
+        let Deployment { surface, service } = &self.deployment;
+        let labels = [surface.as_str(), IMPLEMENTATION, service];
+        self.number(id, &labels.into_iter().chain(route).collect::<Vec<_>>())
+    }
+
+    /// What a row shows now.
+    pub(crate) fn samples(&self, id: Id) -> Samples {
+        if let Some(derived) = derive(self, id) {
+            return derived;
+        }
+        let unit = INSTRUMENTS[id as usize].unit;
+        match &*self.family(id) {
+            Family::Numbers(series) => {
+                let value = |number: &AtomicU64| number.load(Relaxed) as f64 / unit.nanos().unwrap_or(1.0);
+                Samples::Numbers(series.iter().map(|(labels, number)| (labels.clone(), value(number))).collect())
+            }
+            Family::Histograms(series) => {
+                let series = series.iter().map(|(labels, histogram)| (labels.clone(), histogram.counts()));
+                Samples::Histograms(series.collect())
+            }
+        }
     }
 
     pub(crate) fn family(&self, id: Id) -> MutexGuard<'_, Family> {
-        self.0[id as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        self.families[id as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The series of a counter or a gauge. For a histogram it is one that is never shown: the table's kind decides.
@@ -71,12 +129,8 @@ fn owned(id: Id, labels: &[&str]) -> Vec<String> {
 
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for (instrument, family) in INSTRUMENTS.iter().zip(&self.0) {
-            let unit = match instrument.unit {
-                Unit::Count => None,
-                Unit::Seconds => Some(registry::Unit::Seconds),
-                Unit::Bytes => Some(registry::Unit::Bytes),
-            };
+        for (instrument, id) in INSTRUMENTS.iter().zip(Id::ALL) {
+            let unit = instrument.unit.as_str().map(|unit| registry::Unit::Other(unit.to_owned()));
             let kind = match instrument.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
@@ -84,36 +138,42 @@ impl Collector for Families {
                 Kind::Info => MetricType::Info,
             };
             let encoder = encoder.encode_descriptor(instrument.stem(), instrument.help, unit.as_ref(), kind)?;
-            encode_family(encoder, instrument, &family.lock().unwrap_or_else(PoisonError::into_inner))?;
+            encode_samples(encoder, instrument, &self.samples(*id))?;
         }
         Ok(())
     }
 }
 
-fn encode_family(mut encoder: MetricEncoder<'_>, instrument: &Instrument, family: &Family) -> fmt::Result {
-    match family {
-        Family::Numbers(series) => {
+fn encode_samples(mut encoder: MetricEncoder<'_>, instrument: &Instrument, samples: &Samples) -> fmt::Result {
+    match samples {
+        Samples::Numbers(series) => {
+            // Whole numbers are written as such.
+            let is_whole = matches!(instrument.unit, Unit::Count | Unit::Bytes);
             for (values, number) in series {
                 let labels = Labels { names: instrument.labels, values };
-                let number = number.load(Relaxed);
-                match instrument.kind {
-                    Kind::Counter => {
-                        labels.on(&mut encoder, |series| series.encode_counter::<NoLabelSet, _, u64>(&number, None))?;
+                match (instrument.kind, is_whole) {
+                    (Kind::Counter, true) => labels.on(&mut encoder, |series| {
+                        series.encode_counter::<NoLabelSet, _, u64>(&(*number as u64), None)
+                    })?,
+                    (Kind::Counter, false) => {
+                        labels.on(&mut encoder, |series| series.encode_counter::<NoLabelSet, _, u64>(number, None))?;
                     }
-                    Kind::Info => encoder.encode_info(&labels)?,
-                    Kind::Gauge | Kind::Histogram => {
-                        labels.on(&mut encoder, |series| series.encode_gauge(&number))?;
+                    (Kind::Info, _) => encoder.encode_info(&labels)?,
+                    (Kind::Gauge | Kind::Histogram, true) => {
+                        labels.on(&mut encoder, |series| series.encode_gauge(&(*number as u64)))?;
+                    }
+                    (Kind::Gauge | Kind::Histogram, false) => {
+                        labels.on(&mut encoder, |series| series.encode_gauge(number))?;
                     }
                 }
             }
         }
-        Family::Histograms(series) => {
-            for (values, histogram) in series {
+        Samples::Histograms(series) => {
+            let unit = instrument.unit.nanos().unwrap_or(1.0);
+            for (values, counts) in series {
                 let labels = Labels { names: instrument.labels, values };
-                let buckets = histogram.buckets();
                 // The total is the sum of what is shown, so that the two agree while others record.
-                let count = buckets.iter().map(|(_, count)| count).sum();
-                let sum = histogram.sum_seconds();
+                let (sum, count, buckets) = (counts.sum(unit), counts.count(), counts.buckets(unit));
                 labels.on(&mut encoder, |series| series.encode_histogram::<NoLabelSet>(sum, count, &buckets, None))?;
             }
         }

@@ -11,8 +11,10 @@
 //! | `/`, `/?page=2` | published items |
 //! | `/item/ID` | one item, with what plugins add |
 //! | `/metrics` | the instruments, for Prometheus |
-//! | `/status` | the plugins and how often each was called, as JSON |
+//! | `/status` | the plugins and what they did, the pool, memory and cache, as JSON |
 //! | `/health/live`, `/health/ready` | whether the process answers; whether it can do its work |
+//! | `/item/ID?explain` | the page with what became of every call of a plugin, for operators |
+//! | `/_tapline` | the same as `/status` to look at, with the last minute, for operators |
 //!
 //! ```
 //! use tapline_content::register;
@@ -32,13 +34,20 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run()).unwrap();
 //! ```
 
+mod advice;
 mod body;
+mod count;
 mod error;
+mod health;
+mod history;
+mod operator;
 mod page;
+mod panel;
 mod respond;
 mod server;
 mod status;
 
 pub use error::PageError;
+pub use operator::OperatorToken;
 pub use page::{Page, Timing};
 pub use server::{DEFAULT_DRAIN, DEFAULT_PAGE_SIZE, DEFAULT_TITLE, Server, ServerConfig};

@@ -9,7 +9,7 @@ use askama::Template;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, tz::TimeZone};
 use tapline_content::{AccessQuestion, AccessRequest, Header, Item, ItemAccess, ItemView, Operation, Value};
-use tapline_host_core::{Ballot, PluginName, Tap};
+use tapline_host_core::{Ballot, Observation, PluginName, Tap, observed};
 
 use crate::{
     body,
@@ -28,7 +28,25 @@ pub struct Page {
     pub html: String,
     /// How long each part took.
     pub timing: Timing,
+    /// What became of every call of a plugin, in the order in which they ended.
+    pub calls: Vec<Observation>,
 }
+
+impl Page {
+    /// The value of the header `Server-Timing`, which the tools of browsers show: the parts of the page, and each call of
+    /// a plugin, at most [`MAX_TIMED_CALLS`]. Times are in milliseconds.
+    pub(crate) fn server_timing(&self) -> String {
+        let mut header = self.timing.header();
+        for call in self.calls.iter().take(MAX_TIMED_CALLS) {
+            let milliseconds = call.took.as_secs_f64() * 1000.0;
+            header.push_str(&format!(", {}.{};dur={milliseconds:.3}", call.plugin, call.tap));
+        }
+        header
+    }
+}
+
+/// Calls of plugins in one `Server-Timing`. Proxies refuse headers of more than some kilobytes.
+const MAX_TIMED_CALLS: usize = 50;
 
 /// How long the parts of a page took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +100,21 @@ struct ItemPage<'a> {
     body: &'a str,
     contributions: &'a [Added],
     silent: &'a [PluginName],
+    explained: Option<Vec<Explained>>,
+}
+
+/// What became of one call of a plugin, for an operator.
+struct Explained {
+    tap: String,
+    /// Its place among the handlers of the tap, from 1.
+    place: usize,
+    plugin: PluginName,
+    outcome: &'static str,
+    took: String,
+    cpu: String,
+    fuel: String,
+    memory: String,
+    host_calls: String,
 }
 
 /// What one plugin added.
@@ -131,6 +164,19 @@ impl Server {
     ///
     /// There is no such item, it may not be shown, the host is overloaded, or the store fails.
     pub async fn item_page(&self, id: &str) -> Result<Page, PageError> {
+        self.make(id, Audience::Everybody).await
+    }
+
+    /// The same with a table of what became of every call of a plugin: for operators.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::item_page`].
+    pub async fn explained_page(&self, id: &str) -> Result<Page, PageError> {
+        self.make(id, Audience::Operators).await
+    }
+
+    async fn make(&self, id: &str, audience: Audience) -> Result<Page, PageError> {
         let mut timing = Timing::default();
         let mut clock = Instant::now();
         let mut lap = || {
@@ -139,9 +185,12 @@ impl Server {
         };
         let item = self.store().load(id).await?.ok_or_else(|| PageError::NotFound { id: id.to_owned() })?;
         timing.load = lap();
-        self.ask(Arc::clone(&item)).await?;
+        let (asked, mut calls) = observed(self.ask(Arc::clone(&item))).await;
+        asked?;
         timing.access = lap();
-        let view = self.host().dispatch(ItemView, &item).await?;
+        let (view, of_view) = observed(self.host().dispatch(ItemView, &item)).await;
+        let view = view?;
+        calls.extend(of_view);
         if let Some(busy) = view.failures.iter().find(|failure| is_host_busy(failure)) {
             return Err(PageError::Busy(busy.clone()));
         }
@@ -164,10 +213,37 @@ impl Server {
             body: &body,
             contributions: &contributions,
             silent: &silent,
+            explained: (audience == Audience::Operators).then(|| self.explain(&calls)),
         }
         .render()?;
         timing.render = lap();
-        Ok(Page { html, timing })
+        Ok(Page { html, timing, calls })
+    }
+
+    /// In the order of the taps, and of their handlers.
+    fn explain(&self, calls: &[Observation]) -> Vec<Explained> {
+        let milliseconds = |time: Duration| format!("{:.3}", time.as_secs_f64() * 1000.0);
+        let or_none = |number: Option<u64>| number.map_or_else(|| "–".to_owned(), |number| number.to_string());
+        let mut explained: Vec<Explained> = calls
+            .iter()
+            .map(|call| {
+                let order = self.host().order(call.tap.as_str());
+                let place = order.and_then(|order| order.plugins().iter().position(|plugin| *plugin == call.plugin));
+                Explained {
+                    tap: call.tap.to_string(),
+                    place: place.map_or(0, |place| place + 1),
+                    plugin: call.plugin.clone(),
+                    outcome: call.outcome.as_str(),
+                    took: milliseconds(call.took),
+                    cpu: milliseconds(call.cpu),
+                    fuel: or_none(call.used.and_then(|used| used.fuel)),
+                    memory: or_none(call.used.map(|used| used.peak_memory_bytes / 1024)),
+                    host_calls: or_none(call.used.map(|used| used.host_calls)),
+                }
+            })
+            .collect();
+        explained.sort_by(|a, b| (&a.tap, a.place).cmp(&(&b.tap, b.place)));
+        explained
     }
 
     /// Makes a page of the list, counted from 1. What an anonymous reader may not see is left out.
@@ -220,6 +296,13 @@ impl Server {
             Ballot::Allow | Ballot::Neutral => Ok(()),
         }
     }
+}
+
+/// For whom a page is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Everybody,
+    Operators,
 }
 
 fn labels(item: &Item) -> Vec<&str> {

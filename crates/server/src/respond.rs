@@ -2,16 +2,24 @@
 
 use askama::Template;
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Query, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, any, get},
 };
-use tapline_host_core::metrics::CONTENT_TYPE;
+use tapline_host_core::metrics::TextFormat;
 
-use crate::{error::PageError, server::Server, status};
+use crate::{
+    count::count,
+    error::PageError,
+    health::{self, Health},
+    operator::{OnLoopback, Visitor, visitor},
+    panel,
+    server::Server,
+    status,
+};
 
 /// What a browser may do with a page: show it. Data blocks of JSON-LD are not scripts and need no permission. Pictures
 /// may come from elsewhere, because documents link to them.
@@ -21,20 +29,41 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' https
 /// Seconds after which a client should try again. A full pool is free again after one slow call.
 const RETRY_AFTER: &str = "2";
 
+/// What a browser may do with the operator's page beyond that: run the one script that keeps it up to date.
+const POLICY_WITH_SCRIPT: &str = "default-src 'none'; style-src 'self'; img-src data:; script-src 'self'; connect-src \
+                                  'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(crate) fn router(server: Server) -> Router {
-    Router::new()
-        .route("/", get(list))
-        .route("/item/{id}", get(item))
-        .route("/style.css", get(async || typed("text/css; charset=utf-8", include_str!("../templates/style.css"))))
-        .route("/metrics", get(metrics))
-        .route("/status", get(status))
-        .route("/health/live", get(async || "live\n"))
-        .route("/health/ready", get(ready))
-        .fallback(nowhere)
+    let routes: [(&str, MethodRouter<Server>); 9] = [
+        ("/", get(list)),
+        ("/item/{id}", get(item)),
+        ("/style.css", get(async || typed(CSS, include_str!("../templates/style.css")))),
+        ("/metrics", get(metrics)),
+        ("/status", get(status)),
+        ("/health/live", get(async || "live\n")),
+        ("/health/ready", get(ready)),
+        ("/_tapline", get(operators_page)),
+        ("/_tapline/live.js", get(async || typed(SCRIPT, include_str!("../templates/live.js")))),
+    ];
+    let metrics = server.host().metrics();
+    // Each with the handle of its own route, so that no address of a visitor becomes a label.
+    let counted = |route| middleware::from_fn_with_state(metrics.route(route), count);
+    let mut router = Router::new();
+    for (path, handler) in routes {
+        router = router.route(path, handler.layer(counted(Some(path))));
+    }
+    router
+        .fallback_service(any(nowhere).layer(counted(None)).with_state(server.clone()))
         .with_state(server)
         .layer(middleware::from_fn(protect))
+}
+
+fn who(server: &Server, on_loopback: Option<Extension<OnLoopback>>, headers: &HeaderMap) -> Visitor {
+    visitor(server.config().operator_token.as_ref(), on_loopback.is_some(), headers)
 }
 
 async fn list(State(server): State<Server>, Query(query): Query<Vec<(String, String)>>) -> Response {
@@ -45,11 +74,25 @@ async fn list(State(server): State<Server>, Query(query): Query<Vec<(String, Str
     }
 }
 
-async fn item(State(server): State<Server>, Path(id): Path<String>) -> Response {
-    match server.item_page(&id).await {
+async fn item(
+    State(server): State<Server>,
+    on_loopback: Option<Extension<OnLoopback>>,
+    Path(id): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let explain = query.iter().any(|(key, _)| key == "explain");
+    // A stranger who asks for more gets the page like everybody.
+    let page = if explain && who(&server, on_loopback, &headers) == Visitor::Operator {
+        server.explained_page(&id).await
+    } else {
+        server.item_page(&id).await
+    };
+    match page {
         Ok(page) => {
+            let timing = page.server_timing();
             let mut response = typed(HTML, page.html);
-            if let Ok(timing) = HeaderValue::from_str(&page.timing.header()) {
+            if let Ok(timing) = HeaderValue::from_str(&timing) {
                 response.headers_mut().insert(HeaderName::from_static("server-timing"), timing);
             }
             response
@@ -58,9 +101,14 @@ async fn item(State(server): State<Server>, Path(id): Path<String>) -> Response 
     }
 }
 
-async fn metrics(State(server): State<Server>) -> Response {
-    match server.host().metrics().render() {
-        Ok(text) => typed(CONTENT_TYPE, text),
+async fn metrics(State(server): State<Server>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = TextFormat::for_accept(accept);
+    let (health, _) = health::report(&server).await;
+    let metrics = server.host().metrics();
+    metrics.set_health(health as u64);
+    match metrics.render_as(format) {
+        Ok(text) => typed(format.content_type(), text),
         Err(error) => {
             tracing::error!(%error, "the metrics could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -73,12 +121,36 @@ async fn status(State(server): State<Server>) -> Response {
 }
 
 async fn ready(State(server): State<Server>) -> Response {
-    match server.store().ping().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the database does not answer");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+    let (health, report) = health::report(&server).await;
+    let status = if health == Health::Unready { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, typed("application/json", report.to_string())).into_response()
+}
+
+async fn operators_page(
+    State(server): State<Server>,
+    on_loopback: Option<Extension<OnLoopback>>,
+    headers: HeaderMap,
+) -> Response {
+    match who(&server, on_loopback, &headers) {
+        Visitor::Operator => match panel::render(&server) {
+            Ok(html) => {
+                let mut response = typed(HTML, html);
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_SCRIPT));
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
+            }
+            Err(error) => refuse(&server, &error.into()),
+        },
+        Visitor::NeedsToken => {
+            let text = "This page is for operators: any user name, and the operator's token as the password.";
+            let mut response = message(&server, StatusCode::UNAUTHORIZED, "For operators", text);
+            let challenge = HeaderValue::from_static("Basic realm=\"Tapline\", charset=\"UTF-8\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
         }
+        // As if there were no such page.
+        Visitor::Stranger => nowhere(State(server)).await,
     }
 }
 
@@ -142,7 +214,7 @@ async fn protect(request: Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use tapline_host_core::Host;
 use tapline_store::Store;
 use tokio::{
@@ -16,7 +16,11 @@ use tokio::{
     time::{MissedTickBehavior, timeout_at},
 };
 
-use crate::respond;
+use crate::{
+    history::{self, History},
+    operator::{OnLoopback, OperatorToken},
+    respond,
+};
 
 /// The title of a site that has no other.
 pub const DEFAULT_TITLE: &str = "Tapline";
@@ -36,11 +40,21 @@ pub struct ServerConfig {
     pub cron: Option<Duration>,
     /// How long to wait for what runs when the server is told to end. Defaults to [`DEFAULT_DRAIN`].
     pub drain: Duration,
+    /// What opens `/_tapline` and `?explain`, which say more than visitors should know. Defaults to none: they are then open
+    /// to this machine alone, and only where the server listens on a loopback address. A server behind a proxy on
+    /// the same machine should have one.
+    pub operator_token: Option<OperatorToken>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { title: DEFAULT_TITLE.to_owned(), page_size: DEFAULT_PAGE_SIZE, cron: None, drain: DEFAULT_DRAIN }
+        Self {
+            title: DEFAULT_TITLE.to_owned(),
+            page_size: DEFAULT_PAGE_SIZE,
+            cron: None,
+            drain: DEFAULT_DRAIN,
+            operator_token: None,
+        }
     }
 }
 
@@ -55,13 +69,14 @@ struct Inner {
     store: Store,
     config: ServerConfig,
     started: Instant,
+    history: History,
 }
 
 impl Server {
     /// Puts a server together. Nothing runs yet.
     #[must_use]
     pub fn new(host: Host, store: Store, config: ServerConfig) -> Self {
-        Self { inner: Arc::new(Inner { host, store, config, started: Instant::now() }) }
+        Self { inner: Arc::new(Inner { host, store, config, started: Instant::now(), history: History::default() }) }
     }
 
     /// All addresses, for a program that serves them itself or beside its own.
@@ -77,17 +92,23 @@ impl Server {
     /// The listener fails.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<bool> {
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(async {
+        let mut router = self.router();
+        if listener.local_addr()?.ip().is_loopback() {
+            router = router.layer(Extension(OnLoopback));
+        }
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async {
             // The sender is dropped only when this future is dropped as well.
             let _ = stopped.await;
         });
         let mut serving = std::pin::pin!(serving.into_future());
         {
             let cron = std::pin::pin!(self.cron());
+            let watch = std::pin::pin!(self.watch());
             tokio::select! {
                 ended = &mut serving => return ended.map(|()| true),
                 () = shutdown => {}
                 never = cron => match never {},
+                never = watch => match never {},
             }
         }
         let deadline = tokio::time::Instant::now() + self.inner.config.drain;
@@ -120,6 +141,16 @@ impl Server {
         }
     }
 
+    /// Takes a sample of the counters every second, for ever.
+    async fn watch(&self) -> Infallible {
+        let mut ticks = tokio::time::interval(history::EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.inner.history.take(Instant::now(), &self.inner.host.metrics().tap_snapshots());
+        }
+    }
+
     async fn run_cron(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // The host has logged the failures of plugins.
@@ -138,6 +169,10 @@ impl Server {
 
     pub(crate) fn config(&self) -> &ServerConfig {
         &self.inner.config
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.inner.history
     }
 
     pub(crate) fn uptime(&self) -> Duration {

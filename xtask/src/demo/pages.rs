@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// The addresses of the items that a page links to, in its order, each once.
-pub(super) fn items(page: &str) -> Vec<String> {
+pub(crate) fn items(page: &str) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let links = page.split("href=\"/item/").skip(1).filter_map(|rest| rest.split('"').next());
     // A link may lead into the page, or carry a query: the page is the same.
@@ -12,7 +12,7 @@ pub(super) fn items(page: &str) -> Vec<String> {
 }
 
 /// The plugins that contributed to a page: to its body, or to its head.
-pub(super) fn contributors(page: &str) -> BTreeSet<String> {
+pub(crate) fn contributors(page: &str) -> BTreeSet<String> {
     let after = |mark: &'static str, end: &'static str| {
         page.split(mark).skip(1).filter_map(move |rest| rest.split(end).next()).map(|name| name.trim().to_owned())
     };

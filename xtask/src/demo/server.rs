@@ -19,15 +19,15 @@ const STOP: Duration = Duration::from_secs(10);
 const READY: &str = "listening on ";
 
 /// A running `tapline serve`. Dropped without [`stop`](Server::stop), it is killed.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     /// As `http://127.0.0.1:8380`.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
     /// Starts it and waits until it listens.
-    pub(super) fn start(command: &mut Command) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -39,7 +39,7 @@ impl Server {
     }
 
     /// Asks it to end, as an operator would, and gives an error if it does not end in good order.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         ask_to_end(&mut self.child)?;
         let asked = Instant::now();
         loop {

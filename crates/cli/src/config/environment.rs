@@ -5,15 +5,19 @@ use std::{ffi::OsString, path::PathBuf, str::FromStr};
 use clap::ValueEnum;
 use tapline_host_core::limits::PAGE_BYTES;
 
-use super::{error::ConfigError, setting::Given};
+use super::{
+    error::ConfigError,
+    setting::{Given, Secret},
+};
 use crate::{arguments::LogFormat, keys::nearest};
 
 /// All variables that the program reads. Another one with this prefix is an error: somebody meant something by it.
 const PREFIX: &str = "TAPLINE_";
-pub(super) const VARIABLES: [&str; 16] = [
+pub(super) const VARIABLES: [&str; 17] = [
     "TAPLINE_CONFIG",
     "TAPLINE_DATABASE_URL",
     "TAPLINE_LISTEN",
+    "TAPLINE_OPERATOR_TOKEN",
     "TAPLINE_LOG",
     "TAPLINE_LOG_FORMAT",
     "TAPLINE_CACHE_DIRECTORY",
@@ -39,6 +43,7 @@ pub(super) struct Environment {
     pub(super) config: Option<PathBuf>,
     pub(super) database: Option<Given<String>>,
     pub(super) listen: Option<Given<String>>,
+    pub(super) operator_token: Option<Given<Secret>>,
     pub(super) log: Option<Given<String>>,
     pub(super) log_format: Option<Given<LogFormat>>,
     pub(super) cache_directory: Option<Given<PathBuf>>,
@@ -87,6 +92,7 @@ impl Environment {
                 "TAPLINE_CONFIG" => it.config = Some(given.path()?.1),
                 "TAPLINE_DATABASE_URL" => it.database = Some(given.text()?),
                 "TAPLINE_LISTEN" => it.listen = Some(given.text()?),
+                "TAPLINE_OPERATOR_TOKEN" => it.operator_token = Some(given.secret()?),
                 "TAPLINE_LOG" => it.log = Some(given.text()?),
                 "TAPLINE_LOG_FORMAT" => it.log_format = Some(given.log_format()?),
                 "TAPLINE_CACHE_DIRECTORY" => it.cache_directory = Some(given.path()?),
@@ -133,6 +139,13 @@ impl Variable<'_> {
     fn text(&self) -> Result<Given<String>, ConfigError> {
         let text = self.value.to_str().filter(|text| !text.is_empty());
         Ok((self.name, text.ok_or_else(|| self.refused(TEXT))?.to_owned()))
+    }
+
+    /// The error does not repeat what was given.
+    fn secret(&self) -> Result<Given<Secret>, ConfigError> {
+        let secret = self.value.to_str().and_then(|text| Secret::try_from(text.to_owned()).ok());
+        let refused = ConfigError::Variable { name: self.name, value: String::new(), expected: TEXT };
+        Ok((self.name, secret.ok_or(refused)?))
     }
 
     fn path(&self) -> Result<Given<PathBuf>, ConfigError> {

@@ -10,16 +10,17 @@ use std::{
     path::PathBuf,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tapline_host_core::{
     BreakerError, BreakerSettings, FunctionPattern, GrantValue, Optimisation, Override, PagemapScan, PartialBreaker,
     PluginName, PluginSpec, Reuse, Stock,
     limits::{LimitsError, PartialLimits, Profile},
+    metrics::Surface,
 };
 use toml::{Spanned, de::DeTable, de::DeValue};
 
-use super::error::ConfigError;
+use super::{error::ConfigError, setting::Secret};
 use crate::arguments::LogFormat;
 use crate::keys::{keys_of, nearest};
 
@@ -41,6 +42,7 @@ pub(super) struct ServerSection {
     pub(super) title: Option<String>,
     /// 0: never.
     pub(super) cron_seconds: Option<u64>,
+    pub(super) operator_token: Option<Secret>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -62,6 +64,9 @@ pub(super) struct HostSection {
     pub(super) max_answer_bytes: Option<NonZeroUsize>,
     pub(super) max_handles: Option<usize>,
     pub(super) enable_metrics: Option<bool>,
+    pub(super) service: Option<String>,
+    #[serde(default, deserialize_with = "surface")]
+    pub(super) surface: Option<Surface>,
     pub(super) enable_tracing: Option<bool>,
     pub(super) enable_reuse: Option<bool>,
     pub(super) enable_simd: Option<bool>,
@@ -74,6 +79,10 @@ pub(super) struct HostSection {
     pub(super) breaker: PartialBreaker,
     pub(super) limits: PartialLimits,
     pub(super) compilation: CompilationSection,
+}
+
+fn surface<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Surface>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -37,6 +37,7 @@ fn every_value_has_an_origin() {
             server.listen                         127.0.0.1:1        tapline.toml:2
             server.title                          Tapline            default
             server.cron_seconds                   0                  default
+            server.operator_token                 -                  default
             database.url                          sqlite:tapline.db  default
             host.profile                          secure             tapline.toml:4
             host.enable_tracing                   false              default
@@ -50,6 +51,8 @@ fn every_value_has_an_origin() {
             host.max_answer_bytes                 16777216           default
             host.max_handles                      1000               default
             host.enable_metrics                   true               default
+            host.service                          tapline            default
+            host.surface                          server             default
             host.enable_reuse                     true               default
             host.enable_simd                      true               default
             host.enable_bulk_memory               true               default
@@ -105,6 +108,19 @@ fn every_value_has_an_origin() {
         "#]],
     );
     assert!(!place.path().join("tapline.db").exists(), "looking at the configuration makes nothing");
+}
+
+#[test]
+fn a_secret_is_not_shown() {
+    let place = Place::new();
+    place.write("tapline.toml", "[server]\noperator_token = \"hunter2\"\n");
+    let shown = text(&place.run(&["config"]).stdout);
+    assert!(shown.contains("server.operator_token                 (set)"), "{shown}");
+    let output = place.command(&["config", "--json"]).env("TAPLINE_OPERATOR_TOKEN", "hunter3").output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.contains("TAPLINE_OPERATOR_TOKEN") && !shown.contains("hunter"), "{shown}");
+    let empty = place.command(&["config"]).env("TAPLINE_OPERATOR_TOKEN", " ").output().unwrap();
+    assert_eq!(empty.status.code(), Some(2));
 }
 
 #[test]

@@ -145,7 +145,8 @@ fn it_ends_when_interrupted_and_logs_json_when_asked() {
     let place = Place::new();
     place.configure(&["embargo"], "");
     let serving = Serving::start(&place);
-    assert_eq!(serving.get("/health/ready"), (200, "ready\n".to_owned()));
+    let (status, report) = serving.get("/health/ready");
+    assert!(status == 200 && report.ends_with("\"status\":\"ready\"}"), "{report}");
     assert_eq!(serving.end("-INT"), 0);
 
     place.write("a.md", "# A");

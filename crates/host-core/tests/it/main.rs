@@ -9,6 +9,7 @@ mod faults;
 mod guests;
 mod lazy;
 mod loading;
+mod observing;
 mod own_tap;
 mod reloading;
 mod reuse;

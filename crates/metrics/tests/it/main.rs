@@ -1,48 +1,109 @@
 //! Every row of the table is moved through the public interface and shows in the text.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tapline_metrics::{
-    CacheLevel, CompilationRefused, INSTRUMENTS, Instrument, Kind, LogLevel, Metrics, Outcome, Unit,
+    CacheLevel, CompilationRefused, Deployment, INSTRUMENTS, Instrument, Kind, LogLevel, Metrics, Outcome, Surface,
+    TextFormat, markdown,
 };
 
 const TICK: Duration = Duration::from_micros(3);
 
-/// Moves one instrument as a host does. A row that no method moves ends here.
-fn move_instrument(metrics: &Metrics, name: &str) {
-    let plugin = metrics.plugin("seo");
-    match name {
-        "tapline_tap_invocations_total" | "tapline_tap_duration_seconds" => {
-            metrics.tap("seo", "item_view").record(Outcome::Ok, TICK);
-        }
-        "tapline_breaker_state" => metrics.tap("seo", "item_view").set_breaker_state(2),
-        "tapline_breaker_openings_total" => metrics.tap("seo", "item_view").breaker_opened(),
-        "tapline_fuel_used_total" | "tapline_fuel_peak" => metrics.tap("seo", "item_view").fuel_used(500),
-        "tapline_instance_reuses_total" => plugin.instance_reused(),
-        "tapline_stock_hits_total" => plugin.stock_hit(),
-        "tapline_stock_made_total" => plugin.made_ahead(TICK),
-        "tapline_instantiate_duration_seconds" => plugin.instantiated(TICK),
-        "tapline_teardown_duration_seconds" => plugin.torn_down(TICK),
-        "tapline_queue_wait_duration_seconds" => metrics.queue_waited(TICK),
-        "tapline_memory_peak_bytes" => plugin.memory_peak(65_536),
-        "tapline_refused_growths_total" => plugin.growths_refused(1),
-        "tapline_pool_slots" => metrics.set_pool_slots(100),
-        "tapline_pool_slots_in_use" => metrics.set_pool_slots_in_use(1),
-        "tapline_pool_slots_idle" => metrics.set_pool_slots_idle(1),
-        "tapline_cache_loads_total" => metrics.cache_loaded(CacheLevel::Disk),
-        "tapline_compile_duration_seconds" => metrics.compiled(TICK),
-        "tapline_compilations_refused_total" => metrics.compilation_refused(CompilationRefused::Memory),
-        "tapline_host_call_duration_seconds" => metrics.host_call("database").record(TICK),
-        "tapline_guest_output_dropped_bytes_total" => plugin.output_dropped(7),
-        "tapline_log_lines_total" => plugin.log_line(LogLevel::Warn),
-        "tapline_log_lines_dropped_total" => plugin.log_lines_dropped(2),
-        "tapline_plugins_loaded" => metrics.set_plugins_loaded(6),
-        "tapline_build_info" => metrics.set_build_info("0.1.0", "48.0.8"),
-        other => panic!("no method moves {other}"),
-    }
+type Action = fn(&Metrics);
+
+/// What a host tells its metrics, and the rows that this moves: all of them, and no other. A row that is in no list ends
+/// here, and so does a method that moves what it should not.
+const ACTIONS: &[(Action, &[&str])] = &[
+    (
+        |it| it.tap("seo", "item_view").record(Outcome::Ok, TICK),
+        &["tapline_tap_invocations_total", "tapline_tap_duration_seconds", "op_latency_ms"],
+    ),
+    (|it| it.tap("seo", "item_view").ran(TICK), &["tapline_tap_cpu_seconds", "op_cpu_us"]),
+    (|it| it.tap("seo", "item_view").set_breaker_state(2), &["tapline_breaker_state"]),
+    (|it| it.tap("seo", "item_view").breaker_opened(), &["tapline_breaker_openings_total"]),
+    (|it| it.tap("seo", "item_view").fuel_used(500), &["tapline_fuel_used_total", "tapline_fuel_peak"]),
+    (
+        |it| it.plugin("seo").instantiated(TICK),
+        &[
+            "tapline_instantiate_duration_seconds",
+            "wasm_instantiates_total",
+            "wasm_cache_hits_total",
+            "wasm_cache_hit_rate",
+            "wasm_warm_start_duration_ms",
+        ],
+    ),
+    (
+        |it| it.plugin("seo").started(TICK, CacheLevel::Compiled),
+        &[
+            "startup_ms",
+            "startup_seconds",
+            "wasm_instantiates_total",
+            "wasm_cache_misses_total",
+            "wasm_cold_start_duration_ms",
+            "riptide_wasm_cold_start_time_ms",
+        ],
+    ),
+    (
+        |it| it.plugin("seo").started(TICK, CacheLevel::Disk),
+        &[
+            "startup_ms",
+            "startup_seconds",
+            "wasm_instantiates_total",
+            "wasm_cache_hits_total",
+            "wasm_cache_hit_rate",
+            "wasm_cold_start_duration_ms",
+            "riptide_wasm_cold_start_time_ms",
+        ],
+    ),
+    (|it| it.plugin("seo").set_artifact_size(30_000), &["artifact_size_bytes"]),
+    (|it| it.plugin("seo").torn_down(TICK), &["tapline_teardown_duration_seconds"]),
+    (|it| it.plugin("seo").instance_reused(), &["tapline_instance_reuses_total"]),
+    (|it| it.plugin("seo").stock_hit(), &["tapline_stock_hits_total"]),
+    (
+        |it| it.plugin("seo").made_ahead(TICK),
+        &[
+            "tapline_stock_made_total",
+            "tapline_instantiate_duration_seconds",
+            "wasm_instantiates_total",
+            "wasm_cache_hits_total",
+            "wasm_cache_hit_rate",
+            "wasm_warm_start_duration_ms",
+        ],
+    ),
+    (|it| it.plugin("seo").epoch_yielded(), &["tapline_epoch_yields_total"]),
+    (|it| it.plugin("seo").memory_peak(65_536), &["tapline_memory_peak_bytes"]),
+    (|it| it.plugin("seo").growths_refused(1), &["tapline_refused_growths_total"]),
+    (|it| it.plugin("seo").output_dropped(7), &["tapline_guest_output_dropped_bytes_total"]),
+    (|it| it.plugin("seo").log_line(LogLevel::Warn), &["tapline_log_lines_total"]),
+    (|it| it.plugin("seo").log_lines_dropped(2), &["tapline_log_lines_dropped_total"]),
+    (|it| it.queue_waited(TICK), &["tapline_queue_wait_duration_seconds"]),
+    (|it| it.set_pool_slots(100), &["tapline_pool_slots"]),
+    (|it| it.set_pool_slots_in_use(1), &["tapline_pool_slots_in_use", "wasm_active_vms"]),
+    (|it| it.set_pool_slots_idle(1), &["tapline_pool_slots_idle", "wasm_idle_vms"]),
+    (|it| it.set_pool_resident(65_536), &["tapline_pool_resident_bytes"]),
+    (|it| it.set_memory(1, 0, 0), &["riptide_wasm_memory_pages"]),
+    (|it| it.set_memory(0, 1, 0), &["riptide_wasm_peak_memory_pages"]),
+    (|it| it.set_memory(0, 0, 1), &["riptide_wasm_grow_failed_total"]),
+    (|it| it.cache_loaded(CacheLevel::Disk), &["tapline_cache_loads_total", "riptide_wasm_aot_cache_hits"]),
+    (|it| it.cache_loaded(CacheLevel::Compiled), &["tapline_cache_loads_total", "riptide_wasm_aot_cache_misses"]),
+    (|it| it.compilation_refused(CompilationRefused::Memory), &["tapline_compilations_refused_total"]),
+    (|it| it.compiled(TICK), &["tapline_compile_duration_seconds"]),
+    (|it| it.host_call("database").record(TICK), &["tapline_host_call_duration_seconds"]),
+    (|it| it.host_call("database").answered(7), &["tapline_host_call_bytes_total"]),
+    (|it| it.set_health(1), &["tapline_health"]),
+    (|it| it.set_plugins_loaded(6), &["tapline_plugins_loaded"]),
+    (|it| it.set_build_info("0.1.0", "48.0.8"), &["tapline_build_info"]),
+    (|it| it.route(Some("/item/{id}")).answered(TICK), &["http_requests_total", "process_cpu_seconds_total"]),
+];
+
+/// What moves by itself, because the system says it.
+const OF_THE_SYSTEM: [&str; 2] = ["rss_bytes", "process_cpu_seconds_total"];
+
+fn move_everything(metrics: &Metrics) {
+    ACTIONS.iter().for_each(|(act, _)| act(metrics));
 }
 
 /// The samples of a text: name with labels, and value.
@@ -71,32 +132,33 @@ fn total(text: &str, name: &str) -> f64 {
 }
 
 #[test]
-fn every_row_is_moved_by_a_method_and_only_by_its_own() {
-    for instrument in INSTRUMENTS {
+fn every_row_is_moved_by_its_actions_and_by_no_other() {
+    let rows = |metrics: &Metrics| -> BTreeMap<&str, f64> {
+        let text = metrics.render().unwrap();
+        INSTRUMENTS.iter().map(|row| (row.name, total(&text, &moving_sample(row)))).collect()
+    };
+    let mut moved: BTreeSet<&str> = OF_THE_SYSTEM.into();
+    for (index, (act, expected)) in ACTIONS.iter().enumerate() {
         let metrics = Metrics::new();
-        let name = moving_sample(instrument);
-        for other in INSTRUMENTS.iter().filter(|other| !moves_too(other.name, instrument.name)) {
-            move_instrument(&metrics, other.name);
-        }
-        let before = total(&metrics.render().unwrap(), &name);
-        assert_eq!(before, 0.0, "{name} was moved by another instrument's method");
-        move_instrument(&metrics, instrument.name);
-        let after = total(&metrics.render().unwrap(), &name);
-        assert!(after > before, "{name} did not move");
+        let before = rows(&metrics);
+        act(&metrics);
+        let seen: BTreeSet<&str> = rows(&metrics)
+            .into_iter()
+            .filter(|(name, value)| value > &before[name])
+            .map(|(name, _)| name)
+            .filter(|name| expected.contains(name) || !OF_THE_SYSTEM.contains(name))
+            .collect();
+        assert_eq!(seen, expected.iter().copied().collect(), "action {index}");
+        moved.extend(seen);
     }
-}
-
-/// One call of a handler moves both of its instruments, and so does the fuel of one.
-fn moves_too(other: &str, name: &str) -> bool {
-    let both = |family: &str| other.starts_with(family) && name.starts_with(family);
-    let is_made = |it: &str| ["tapline_stock_made_total", "tapline_instantiate_duration_seconds"].contains(&it);
-    other == name || both("tapline_tap_") || both("tapline_fuel_") || (is_made(other) && is_made(name))
+    let unmoved: Vec<&str> = INSTRUMENTS.iter().map(|row| row.name).filter(|name| !moved.contains(name)).collect();
+    assert!(unmoved.is_empty(), "no method moves {unmoved:?}");
 }
 
 #[test]
 fn every_sample_belongs_to_a_row_and_has_its_labels() {
     let metrics = Metrics::new();
-    INSTRUMENTS.iter().for_each(|instrument| move_instrument(&metrics, instrument.name));
+    move_everything(&metrics);
     let text = metrics.render().unwrap();
 
     let mut seen = BTreeSet::new();
@@ -127,12 +189,7 @@ fn descriptors_and_the_end_are_as_the_format_wants_them() {
         };
         let mut wanted =
             vec![format!("# HELP {family} {}", row.help), format!("# TYPE {family} {}", row.kind.as_str())];
-        let unit = match row.unit {
-            Unit::Seconds => Some("seconds"),
-            Unit::Bytes => Some("bytes"),
-            _ => None,
-        };
-        if let Some(unit) = unit {
+        if let Some(unit) = row.unit.as_str() {
             assert!(family.ends_with(&format!("_{unit}")), "{family} lacks its unit");
             wanted.push(format!("# UNIT {family} {unit}"));
         }
@@ -227,8 +284,148 @@ fn nothing_is_lost_when_threads_record_at_once() {
 #[test]
 fn disabled_metrics_take_everything_and_show_nothing() {
     let metrics = Metrics::disabled();
-    INSTRUMENTS.iter().for_each(|instrument| move_instrument(&metrics, instrument.name));
+    move_everything(&metrics);
     assert!(!metrics.is_enabled());
     assert_eq!(metrics.render().unwrap(), "# EOF\n");
     assert_eq!(metrics.tap_snapshots(), []);
+    assert_eq!((metrics.runtime_metrics(), metrics.queue_metrics()), (None, None));
+    assert!(metrics.riptide().is_empty());
+}
+
+/// The documentation is written from the table: `UPDATE_EXPECT=1 cargo test -p tapline-metrics`.
+#[test]
+fn the_documentation_shows_the_table() {
+    let head = "---\ntitle: Metrics\nauthor: The Tapline developers\ndate: 2026-11-21\ntags: [reference, operators]\n\
+                summary: Every instrument of /metrics, its labels, and what it means.\n---\n# Metrics\n\nWhat `/metrics` shows, written from the one table in `crates/metrics/src/instrument.rs` by its test. \
+                [Operators](operators.md#metrics) says how to use it.\n\n";
+    expect_test::expect_file!["../../../../docs/metrics.md"].assert_eq(&format!("{head}{}", markdown()));
+}
+
+/// The names that other documents have given, verbatim.
+#[test]
+fn the_names_of_the_documents_are_there() {
+    for name in [
+        "startup_ms",
+        "startup_seconds",
+        "rss_bytes",
+        "artifact_size_bytes",
+        "op_cpu_us",
+        "op_latency_ms",
+        "wasm_instantiates_total",
+        "wasm_cache_hits_total",
+        "process_cpu_seconds_total",
+        "http_requests_total",
+        "wasm_cold_start_duration_ms",
+        "wasm_warm_start_duration_ms",
+        "wasm_cache_hit_rate",
+        "wasm_cache_misses_total",
+        "wasm_active_vms",
+        "wasm_idle_vms",
+        "riptide_wasm_memory_pages",
+        "riptide_wasm_grow_failed_total",
+        "riptide_wasm_peak_memory_pages",
+        "riptide_wasm_cold_start_time_ms",
+        "riptide_wasm_aot_cache_hits",
+        "riptide_wasm_aot_cache_misses",
+    ] {
+        assert!(INSTRUMENTS.iter().any(|row| row.name == name), "{name}");
+    }
+}
+
+#[test]
+fn the_older_form_has_names_of_samples_and_no_units() {
+    let metrics = Metrics::new();
+    move_everything(&metrics);
+    let text = metrics.render_as(TextFormat::Prometheus).unwrap();
+    for row in INSTRUMENTS {
+        let kind = if row.kind == Kind::Info { "gauge" } else { row.kind.as_str() };
+        for line in [format!("# HELP {} {}", row.name, row.help), format!("# TYPE {} {kind}", row.name)] {
+            assert!(text.lines().any(|other| other == line), "no line {line:?}");
+        }
+    }
+    assert!(!text.contains("# UNIT") && !text.contains("# EOF"));
+    let newer: Vec<String> = samples(&metrics.render().unwrap()).into_keys().collect();
+    assert_eq!(samples(&text).into_keys().collect::<Vec<_>>(), newer, "the samples are the same");
+    assert_eq!(TextFormat::for_accept("application/openmetrics-text; version=1.0.0"), TextFormat::OpenMetrics);
+    assert_eq!(TextFormat::for_accept("text/html, */*"), TextFormat::Prometheus);
+}
+
+#[test]
+fn labels_say_where_the_host_runs() {
+    let deployment = Deployment { surface: Surface::Edge, service: "shop".to_owned() };
+    let metrics = Metrics::of(deployment);
+    metrics.plugin("seo").started(Duration::from_millis(3), CacheLevel::Disk);
+    metrics.route(None).answered(TICK);
+    let samples = samples(&metrics.render().unwrap());
+    let module = "{surface=\"edge\",impl=\"wasm\",module=\"seo\",service=\"shop\"}";
+    assert_eq!(samples[&format!("startup_ms{module}")], 3.0);
+    assert_eq!(samples[&format!("startup_seconds_count{module}")], 1.0);
+    let route = "{surface=\"edge\",impl=\"wasm\",service=\"shop\",route=\"other\"}";
+    assert_eq!(samples[&format!("http_requests_total{route}")], 1.0);
+    assert_eq!("edge".parse::<Surface>(), Ok(Surface::Edge));
+    assert!("moon".parse::<Surface>().is_err());
+}
+
+#[test]
+fn a_time_is_shown_in_the_unit_of_its_name() {
+    let metrics = Metrics::new();
+    metrics.tap("seo", "item_view").record(Outcome::Ok, Duration::from_millis(2));
+    metrics.tap("seo", "cron").record(Outcome::Ok, Duration::from_millis(3));
+    metrics.tap("seo", "cron").ran(Duration::from_micros(4));
+    let samples = samples(&metrics.render().unwrap());
+    let module = "{surface=\"server\",impl=\"wasm\",module=\"seo\",service=\"tapline\"}";
+    assert_eq!(samples[&format!("op_latency_ms_sum{module}")], 5.0);
+    assert_eq!(samples[&format!("op_cpu_us_sum{module}")], 4.0);
+    let bucket = "surface=\"server\",impl=\"wasm\",module=\"seo\",service=\"tapline\"";
+    assert_eq!(samples[&format!("op_latency_ms_bucket{{le=\"2.5\",{bucket}}}")], 1.0);
+    assert_eq!(samples[&format!("op_cpu_us_bucket{{le=\"5.0\",{bucket}}}")], 1.0);
+}
+
+#[test]
+fn the_cpu_time_of_all_routes_is_that_of_the_process() {
+    let metrics = Metrics::new();
+    metrics.route(Some("/")).answered(Duration::from_nanos(1));
+    let sum = |text: &str| total(text, "process_cpu_seconds_total");
+    let before = tapline_metrics::process::cpu_time().as_secs_f64();
+    let shown = sum(&metrics.render().unwrap());
+    let after = tapline_metrics::process::cpu_time().as_secs_f64();
+    assert!((before..=after).contains(&shown), "{before} {shown} {after}");
+    // More than the process had is the clock's affair; the rest never falls.
+    metrics.route(Some("/")).answered(Duration::from_secs(3600));
+    let text = metrics.render().unwrap();
+    let rest = "process_cpu_seconds_total{surface=\"server\",impl=\"wasm\",service=\"tapline\",route=\"other\"}";
+    assert!(samples(&text)[rest] >= before - 1e-6);
+}
+
+#[test]
+fn the_figures_of_the_runtime_come_from_the_same_instruments() {
+    let metrics = Metrics::new();
+    let (plugin, tap) = (metrics.plugin("seo"), metrics.tap("seo", "item_view"));
+    plugin.started(Duration::from_millis(20), CacheLevel::Compiled);
+    plugin.started(Duration::from_millis(2), CacheLevel::Disk);
+    (0..6).for_each(|_| plugin.instantiated(Duration::from_micros(5)));
+    (0..6).for_each(|_| tap.record(Outcome::Ok, TICK));
+    tap.record(Outcome::Trap, TICK);
+    tap.record(Outcome::BreakerOpen, TICK);
+    metrics.queue_waited(Duration::from_millis(4));
+    metrics.set_pool_slots(10);
+    metrics.set_pool_slots_in_use(3);
+    metrics.set_pool_slots_idle(1);
+    metrics.set_memory(2, 5, 1);
+
+    let seen = metrics.runtime_metrics().unwrap();
+    assert_eq!((seen.cold_starts, seen.warm_starts, seen.active_vms), (2, 6, 2));
+    assert_eq!((seen.total_executions, seen.failed_executions, seen.memory_bytes), (8, 2, 131_072));
+    assert_eq!((seen.average_cold_start_ms, seen.average_warm_start_ms), (11.0, 0.005));
+    assert_eq!((seen.p50_cold_start_ms, seen.p95_cold_start_ms, seen.p99_cold_start_ms), (2.0, 20.0, 20.0));
+    // Eight instances, one of them compiled for.
+    assert_eq!(seen.cache_hit_rate, 0.875);
+
+    let queue = metrics.queue_metrics().unwrap();
+    assert_eq!((queue.calls, queue.waits, queue.average_wait_ms), (7, 1, 4.0));
+
+    let riptide = metrics.riptide();
+    assert_eq!(riptide.len(), 6);
+    assert_eq!((riptide["riptide_wasm_memory_pages"], riptide["riptide_wasm_cold_start_time_ms"]), (2.0, 2.0));
+    assert_eq!((riptide["riptide_wasm_peak_memory_pages"], riptide["riptide_wasm_grow_failed_total"]), (5.0, 1.0));
 }

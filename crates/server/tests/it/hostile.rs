@@ -94,6 +94,11 @@ async fn a_plugin_that_fails_again_and_again_is_not_asked_and_still_denies() {
     assert_eq!(breaker["state"], "open");
     assert_eq!(breaker["openings"], 1);
     has(&site.get("/metrics").await.body, "tapline_breaker_state{plugin=\"probe\",tap=\"item_access\"} 2");
+    // Degraded is not dead: visitors still come.
+    let ready = site.get("/health/ready").await;
+    let report: serde_json::Value = serde_json::from_str(&ready.body).unwrap();
+    assert_eq!((ready.status, &report["status"]), (200, &"degraded".into()));
+    assert_eq!(report["checks"]["breakers"]["open"][0], "probe.item_access");
     // Mended and loaded again, it is asked at once.
     let probe = crate::spec("probe");
     assert!(site.host.unload(&probe.name).await.unwrap());

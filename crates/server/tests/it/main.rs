@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
 
 mod hostile;
+mod instruments;
+mod operators;
 mod pages;
 mod service;
 
@@ -50,7 +52,9 @@ impl Site {
         let url = format!("sqlite:{}", directory.path().join("site.db").display());
         let store = Store::open(&url).await.unwrap();
         let database = Database::connect(&url, DatabaseConfig::default()).await.unwrap();
-        let host = register(Host::builder().config(config)).capability(Log).capability(database).build().unwrap();
+        let host =
+            register(Host::builder().config(config)).capability(Log).capability(database.clone()).build().unwrap();
+        database.record_with(host.metrics().host_call("database"));
         for plugin in plugins {
             host.load(spec(plugin)).await.unwrap();
         }
@@ -68,17 +72,28 @@ impl Site {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        let url = format!("{}{path}", self.address);
+        self.ask(path, &[]).await
+    }
+
+    async fn ask(&self, path: &str, headers: &[(&'static str, &'static str)]) -> Answer {
+        self.asking(path, headers).await.unwrap()
+    }
+
+    /// The same as a task that runs meanwhile.
+    fn asking(&self, path: &str, headers: &[(&'static str, &'static str)]) -> JoinHandle<Answer> {
+        let (url, headers) = (format!("{}{path}", self.address), headers.to_vec());
         let fetch = move || {
             let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-            let mut response = agent.get(&url).call().unwrap();
+            let request =
+                headers.into_iter().fold(agent.get(&url), |request, (name, value)| request.header(name, value));
+            let mut response = request.call().unwrap();
             Answer {
                 status: response.status().as_u16(),
                 body: response.body_mut().read_to_string().unwrap(),
                 headers: response.headers().clone(),
             }
         };
-        tokio::task::spawn_blocking(fetch).await.unwrap()
+        tokio::task::spawn_blocking(fetch)
     }
 
     /// Asks the server to end, and says whether everything ended in order.

@@ -14,10 +14,13 @@ async fn metrics_and_status_count_what_was_served() {
     for _ in 0..3 {
         assert_eq!(site.get("/item/a").await.status, 200);
     }
-    let metrics = site.get("/metrics").await;
+    let metrics = site.ask("/metrics", &[("accept", "application/openmetrics-text; version=1.0.0, */*;q=0.1")]).await;
     has(metrics.header("content-type"), "openmetrics-text");
     has(&metrics.body, "tapline_tap_invocations_total{plugin=\"seo\",tap=\"item_view\",outcome=\"ok\"} 3");
     assert!(metrics.body.ends_with("# EOF\n"));
+    let older = site.get("/metrics").await;
+    assert_eq!(older.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    has(&older.body, "# TYPE tapline_tap_invocations_total counter");
 
     let status = site.get("/status").await;
     assert_eq!(status.header("content-type"), "application/json");
@@ -37,9 +40,17 @@ async fn health() {
     let site = Site::new(&[]).await;
     assert_eq!(site.get("/health/live").await.status, 200);
     assert_eq!(site.get("/health/ready").await.status, 200);
+    let report = |answer: &crate::Answer| serde_json::from_str::<serde_json::Value>(&answer.body).unwrap();
+    let ready = report(&site.get("/health/ready").await);
+    assert_eq!(ready["status"], "ready", "{ready}");
+    assert_eq!(ready["checks"]["plugins"]["loaded"], 0);
+    assert!(ready["checks"]["memory"]["current_pages"].is_u64());
+    has(&site.get("/metrics").await.body, "tapline_health 0");
     site.store.close().await;
     assert_eq!(site.get("/health/live").await.status, 200);
-    assert_eq!(site.get("/health/ready").await.status, 503);
+    let unready = site.get("/health/ready").await;
+    assert_eq!((unready.status, &report(&unready)["checks"]["database"]["status"]), (503, &"unready".into()));
+    has(&site.get("/metrics").await.body, "tapline_health 2");
     let page = site.get("/").await;
     assert_eq!(page.status, 500);
     has(&page.body, "The operator finds the reason in the log.");

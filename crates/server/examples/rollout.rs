@@ -1,0 +1,89 @@
+//! A site whose plugins are replaced all the time: what `cargo xtask observability` watches.
+//!
+//! It serves documents through the sample plugins in a directory, with a pool that is too small, and loads one of the
+//! plugins anew every second, as a rollout does. Prints `listening on http://ADDRESS`; ends with SIGTERM or Ctrl-C.
+//!
+//! `rollout PLUGINS DOCUMENT...`: the directory with the components, and the documents or directories of them.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tapline_content::register;
+use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec};
+use tapline_host_database::{Database, DatabaseConfig};
+use tapline_host_log::Log;
+use tapline_server::{Server, ServerConfig};
+use tapline_store::{Store, import};
+use tokio::net::TcpListener;
+
+const PLUGINS: [&str; 6] = ["seo", "reading-time", "related", "house-style", "embargo", "audit-log"];
+
+/// Loaded anew again and again.
+const REPLACED: &str = "reading-time";
+
+/// Less than a page with its plugins takes at once, so that calls wait.
+const POOL: u32 = 2;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let plugins = arguments.next().ok_or("usage: rollout PLUGINS DOCUMENT...")?;
+    let directory = tempfile::tempdir()?;
+    let url = format!("sqlite:{}", directory.path().join("site.db").display());
+    let store = Store::open(&url).await?;
+    let database = Database::connect(&url, DatabaseConfig::default()).await?;
+    let cache_directory = Some(directory.path().join("cache"));
+    let config = HostConfig { pool_size: POOL, cache_directory, ..HostConfig::default() };
+    let host = register(Host::builder().config(config)).capability(Log).capability(database.clone()).build()?;
+    database.record_with(host.metrics().host_call("database"));
+    for plugin in PLUGINS {
+        host.load(spec(&plugins, plugin)?).await?;
+    }
+    import(&store, &host, &arguments.collect::<Vec<_>>(), |_| {}).await;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    #[expect(clippy::print_stdout, reason = "whoever started it waits for the address")]
+    {
+        println!("listening on http://{}", listener.local_addr()?);
+    }
+    let server = Server::new(host.clone(), store, ServerConfig::default());
+    let replacing = async {
+        let mut every = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            every.tick().await;
+            host.unload(&PluginName::new(REPLACED)?).await?;
+            host.load(spec(&plugins, REPLACED)?).await?;
+        }
+    };
+    tokio::select! {
+        served = server.serve(listener, asked_to_end()) => drop(served?),
+        failed = replacing => return failed,
+    }
+    Ok(())
+}
+
+fn spec(directory: &Path, plugin: &str) -> Result<PluginSpec, Box<dyn Error>> {
+    let spec = PluginSpec::file(PluginName::new(plugin)?, directory.join(plugin).with_extension("wasm"));
+    Ok(if plugin == "related" { spec.grant("database", "read") } else { spec })
+}
+
+#[cfg(unix)]
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_end() {
+    let _ = tokio::signal::ctrl_c().await;
+}

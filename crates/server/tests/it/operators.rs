@@ -1,0 +1,163 @@
+//! What only operators see.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tapline_host_core::HostConfig;
+use tapline_server::{OperatorToken, ServerConfig};
+
+use crate::{Site, formatted, has, has_not, item, spec};
+
+const PLUGINS: [&str; 3] = ["seo", "reading-time", "embargo"];
+
+async fn site(token: Option<&str>) -> Site {
+    let config = ServerConfig {
+        operator_token: token.map(|token| OperatorToken::from(token.to_owned())),
+        ..ServerConfig::default()
+    };
+    let site = Site::with(&PLUGINS, config, HostConfig { pool_size: 10, ..HostConfig::default() }).await;
+    site.save(item("a", "A", [("body", formatted("markdown", "Text"))])).await;
+    site
+}
+
+#[tokio::test]
+async fn the_panel_shows_what_is_loaded_and_what_it_did() {
+    let site = site(None).await;
+    site.host.load(spec("related")).await.unwrap();
+    assert_eq!(site.get("/item/a").await.status, 200);
+    let page = site.get("/_tapline").await;
+    assert_eq!(page.status, 200);
+    for part in [
+        "<h2 id=\"plugin-seo\">seo <span class=\"badge\">0.1.0</span></h2>",
+        "<tr><th scope=\"row\">item_view</th><td>1</td><td>0</td>",
+        "<td>closed</td>",
+        "<dd>database</dd>",
+        "<h3>item_access</h3>",
+        "<strong>embargo</strong> <span class=\"meta\">weight ",
+        "<dt>Slots of the pool in use</dt><dd>0 of 10</dd>",
+    ] {
+        has(&page.body, part);
+    }
+    // Its one script is a file of our own, and nothing else may run or be reached.
+    let policy = page.header("content-security-policy");
+    has(policy, "script-src 'self'; connect-src 'self'");
+    has_not(policy, "unsafe");
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.body.matches("<script").count(), 1);
+    has_not(&page.body, " style=");
+    let script = site.get("/_tapline/live.js").await;
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_is_marked_and_the_last_minute_is_drawn() {
+    let site = Site::new(&["probe"]).await;
+    site.put(item("bad", "Bad", [("do", crate::text("panic"))])).await;
+    site.get("/item/bad").await;
+    // The server takes a sample every second, the first at once.
+    let drawn = async || {
+        let page = site.get("/_tapline").await.body;
+        page.contains("<polyline points=").then_some(page)
+    };
+    let page = loop {
+        if let Some(page) = drawn().await {
+            break page;
+        }
+        tokio::task::yield_now().await;
+    };
+    has(&page, "role=\"img\" aria-label=\"Calls for each second in the last 2 seconds");
+    has(&page, "<td>1</td><td>1</td>");
+}
+
+#[tokio::test]
+async fn on_this_machine_an_operator_needs_no_token_and_a_proxy_is_no_operator() {
+    let site = site(None).await;
+    assert_eq!(site.get("/_tapline").await.status, 200);
+    for headers in [("x-forwarded-for", "10.0.0.1"), ("host", "tapline.example"), ("forwarded", "for=10.0.0.1")] {
+        let page = site.ask("/_tapline", &[headers]).await;
+        assert_eq!(page.status, 404, "{headers:?}");
+        has_not(&page.body, "seo");
+        let page = site.ask("/item/a?explain", &[headers]).await;
+        assert_eq!(page.status, 200);
+        has_not(&page.body, "What the plugins did");
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_only_who_has_it_is_an_operator() {
+    let site = site(Some("secret")).await;
+    let refused = site.get("/_tapline").await;
+    assert_eq!(refused.status, 401);
+    has(refused.header("www-authenticate"), "Basic realm=");
+    has_not(&refused.body, "seo");
+    has_not(&site.get("/item/a?explain").await.body, "What the plugins did");
+    for header in ["Bearer secret", "Basic YW55Ym9keTpzZWNyZXQ="] {
+        assert_eq!(site.ask("/_tapline", &[("authorization", header)]).await.status, 200);
+        has(&site.ask("/item/a?explain", &[("authorization", header)]).await.body, "What the plugins did");
+    }
+    assert_eq!(site.ask("/_tapline", &[("authorization", "Bearer secre")]).await.status, 401);
+}
+
+#[tokio::test]
+async fn explain_shows_every_handler_of_the_request() {
+    let site = site(None).await;
+    let plain = site.get("/item/a").await;
+    has_not(&plain.body, "What the plugins did");
+    let page = site.get("/item/a?explain").await.body;
+    let rows: Vec<&str> = page.split("<tr>").filter(|row| row.contains("<th scope=\"row\">")).collect();
+    let starts: Vec<&str> = rows.iter().map(|row| row.split("</th>").next().unwrap()).collect();
+    assert_eq!(
+        starts,
+        [
+            "<td>item_access</td><td>1</td><th scope=\"row\">embargo",
+            "<td>item_view</td><td>1</td><th scope=\"row\">reading-time",
+            "<td>item_view</td><td>2</td><th scope=\"row\">seo",
+        ]
+    );
+    // Outcome, time, running time, no fuel, memory, host calls: the lazy plugin asks for its fields.
+    let cells: Vec<&str> = rows[1].split("<td>").skip(3).map(|cell| cell.split('<').next().unwrap()).collect();
+    assert_eq!((cells[0], cells[3]), ("ok", "–"));
+    let number = |cell: usize| cells[cell].parse::<f64>().unwrap();
+    assert!(number(1) > 0.0 && number(2) > 0.0 && number(2) <= number(1), "{cells:?}");
+    assert!(number(4) > 0.0 && number(5) > 0.0, "{cells:?}");
+}
+
+#[tokio::test]
+async fn the_browsers_tools_see_the_time_of_each_plugin() {
+    let site = site(None).await;
+    let timing = site.get("/item/a").await.header("server-timing").to_owned();
+    for part in ["total;dur=", "embargo.item_access;dur=", "seo.item_view;dur=", "reading-time.item_view;dur="] {
+        has(&timing, part);
+    }
+}
+
+/// The keys of a document, with dots between and `[]` for the entries of a list.
+fn keys(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                found.insert(key.clone());
+                keys(&key, value, found);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| keys(&format!("{prefix}[]"), value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_status_document_is_what_its_documentation_says() {
+    let site = site(None).await;
+    assert_eq!(site.get("/item/a").await.status, 200);
+    let mut found = BTreeSet::new();
+    keys("", &serde_json::from_str(&site.get("/status").await.body).unwrap(), &mut found);
+    let documentation = std::fs::read_to_string("../../docs/status.md").unwrap();
+    let rows = documentation.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let documented: BTreeSet<String> = rows.map(|(key, _)| key.to_owned()).collect();
+    let inner = |key: &&String| {
+        !found.iter().any(|other| other.starts_with(&format!("{key}.")) || other.starts_with(&format!("{key}[].")))
+    };
+    let leaves: BTreeSet<String> = found.iter().filter(inner).cloned().collect();
+    assert_eq!(leaves, documented);
+}
