@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tapline_host_core::{
-    HostConfig, Reuse, Stock,
+    Compilation, HostConfig, PluginName, PluginSpec, Reuse, Stock,
     limits::PartialLimits,
     metrics::{INSTRUMENTS, Kind},
 };
@@ -34,7 +34,8 @@ async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
     let _lines_are_wanted = tracing::subscriber::set_default(tracing_subscriber::registry());
     let directory = tempfile::tempdir().unwrap();
     let cache_directory = Some(directory.path().join("cache"));
-    let config = HostConfig { pool_size: 4, cache_directory, ..HostConfig::default() };
+    let compilation = Compilation { max_component_bytes: 1 << 20, ..Compilation::default() };
+    let config = HostConfig { pool_size: 4, cache_directory, compilation, ..HostConfig::default() };
     let site = Site::with(&["probe", "related"], ServerConfig::default(), config).await;
     let mut reused = spec("seo");
     reused.reuse = Some(Reuse::default());
@@ -44,6 +45,8 @@ async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
     site.host.load(stocked).await.unwrap();
     let metered = PartialLimits { enable_fuel_metering: Some(true), ..PartialLimits::default() };
     site.host.load(spec("reading-time").limits(metered)).await.unwrap();
+    let large = PluginSpec::bytes(PluginName::new("large").unwrap(), vec![0; 2 << 20]);
+    assert!(site.host.load(large).await.is_err());
     let mut seen = Seen::default();
 
     // Saved, which the probe logs, and read twice, the second time with the instance of seo that waits.
