@@ -15,7 +15,6 @@ const DIRECTORY: &str = "TAPLINE_CACHE_TEST_DIRECTORY";
 const COMPONENTS: &str = "TAPLINE_CACHE_TEST_COMPONENTS";
 
 /// What a child does. Without the variables it is a test like any other, which has nothing to do.
-#[expect(clippy::print_stdout, reason = "it is how a child tells its parent")]
 #[test]
 fn child() {
     let Some(directory) = env::var_os(DIRECTORY).map(PathBuf::from) else { return };

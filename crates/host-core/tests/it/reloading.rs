@@ -118,7 +118,8 @@ async fn a_version_that_fails_its_checks_leaves_the_old_one_and_says_why() {
     let good = number("(i32.const 2)");
     let cycle = PluginSpec { order: order(serde_json::json!({ "after": ["q"], "before": ["q"] })), ..version("p", 2) };
     host.load(version("q", 1)).await.unwrap();
-    let bad: [(PluginSpec, fn(&LoadError) -> bool); 8] = [
+    type IsTheReason = fn(&LoadError) -> bool;
+    let bad: [(PluginSpec, IsTheReason); 8] = [
         (spec("p", b"no wasm".to_vec()), |error| matches!(error, LoadError::NotWasm { .. })),
         (spec("p", good[..good.len() / 2].to_vec()), |error| matches!(error, LoadError::Invalid { .. })),
         (spec("p", component("")), |error| matches!(error, LoadError::NoTap { .. })),
