@@ -73,7 +73,8 @@ fn caller(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
             });
         });
         let pool = host.pool_metrics();
-        if stock.is_some() && pool.pool_hits < pool.pool_misses {
+        // A test run makes one call, for which there is no stock yet.
+        if stock.is_some() && pool.pool_misses > 100 && pool.pool_hits < pool.pool_misses {
             return Err(format!("the stock was empty most of the time: {pool:?}").into());
         }
     }

@@ -200,7 +200,7 @@ fn what_is_broken_is_told_as_everywhere() {
         (
             "deny_functions = [\n  \"wasi:sockets/*\",\n  \"wasi:filesystem types\",\n]",
             expect![[r#"
-                error: tapline.toml:5: `plugins.a.deny_functions`: `wasi:filesystem types` is no pattern of functions like `tapline:host/database#query` or `wasi:sockets/*`: no name of a function has such characters
+                error: tapline.toml:3: `plugins.a.deny_functions`: `wasi:filesystem types` is no pattern of functions like `tapline:host/database#query` or `wasi:sockets/*`: no name of a function has such characters
                 [2]
             "#]],
         ),

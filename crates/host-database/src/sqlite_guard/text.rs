@@ -102,7 +102,7 @@ unsafe extern "C" fn replace(context: *mut ffi::sqlite3_context, _: c_int, argum
         let (Some(text), Some(from)) = (bytes(*arguments), bytes(*arguments.add(1))) else { return };
         // As SQLite has it, for which a text ends at its first NUL.
         if from.first().is_none_or(|first| *first == 0) {
-            return ffi::sqlite3_result_value(context, *arguments);
+            return answer(context, text);
         }
         let Some(to) = bytes(*arguments.add(2)) else { return };
         let (mut replaced, mut done) = (Vec::new(), 0);

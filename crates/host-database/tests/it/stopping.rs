@@ -41,7 +41,7 @@ async fn no_function_takes_long_for_four_megabytes() {
         site.ask("SELECT replace(?, 'a', 'aa')", [Value::Text(long)]).await,
         Err(QueryError::TooLarge(_))
     ));
-    for call in ["json_patch('{}', '{}')", "unhex('00')", "median(1)", "percentile(1, 50)"] {
+    for call in ["json_patch('{}', '{}')", "unhex('00')"] {
         assert!(matches!(site.error(&format!("SELECT {call}")).await, QueryError::NotAllowed(_)), "{call}");
     }
 }

@@ -41,7 +41,7 @@ async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
     reused.reuse = Some(Reuse::default());
     site.host.load(reused.clone()).await.unwrap();
     let mut stocked = spec("embargo");
-    stocked.stock = Some(Stock::default());
+    stocked.stock = Some(Stock { min: 1, max: 1 });
     site.host.load(stocked).await.unwrap();
     let metered = PartialLimits { enable_fuel_metering: Some(true), ..PartialLimits::default() };
     site.host.load(spec("reading-time").limits(metered)).await.unwrap();
