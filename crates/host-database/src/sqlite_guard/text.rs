@@ -147,7 +147,9 @@ unsafe fn trim_ends(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let (Some(mut text), Some(mut rest)) = (bytes(*arguments), bytes(*arguments.add(1))) else { return };
+        let (Some(mut text), Some(set)) = (bytes(*arguments), bytes(*arguments.add(1))) else { return };
+        // As SQLite has it, for which this text ends at its first NUL.
+        let mut rest = set.split(|byte| *byte == 0).next().unwrap_or_default();
         let mut characters = HashSet::new();
         while !rest.is_empty() {
             let (first, others) = rest.split_at(first_length(rest));
