@@ -177,7 +177,7 @@ impl CallState {
     }
 }
 
-/// What capabilities keep for the call goes here, and not with the fields: see [`CallState::contain`].
+/// What capabilities keep for the call goes here, and not with the fields: a panic in a drop costs one call, and ends nothing else.
 impl Drop for CallState {
     fn drop(&mut self) {
         self.drop_locals();
