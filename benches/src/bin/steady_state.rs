@@ -11,7 +11,9 @@ use std::{env, fs, process::Command, process::ExitCode, time::Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use lexopt::prelude::*;
-use tapline_benches::{FULL, LAZY, article, control::Control, guard::trace, host_with, machine, plugin_path, stats};
+use tapline_benches::{
+    FULL, LAZY, article, bare::Ours as _, control::Control, guard::trace, host_with, machine, plugin_path, stats,
+};
 use tapline_content::ItemView;
 use tapline_host_core::{Host, HostConfig};
 
@@ -64,7 +66,7 @@ async fn measure(plugin: &str, calls: usize) -> Result<String> {
     let item = article();
     let host = host(plugin).await?;
     let bytes = fs::read(plugin_path(plugin))?;
-    let control = Control::new(&HostConfig::default(), &bytes, plugin == LAZY).map_err(|error| anyhow!("{error:#}"))?;
+    let control = Control::new(&HostConfig::default(), &bytes, plugin == LAZY).ours()?;
     // Touched before the count starts: the lists of times are not part of a call.
     let (mut ours, mut bare) = (vec![0.0; calls], vec![0.0; calls]);
     let mut faults = 0;
@@ -78,7 +80,7 @@ async fn measure(plugin: &str, calls: usize) -> Result<String> {
         }
         for time in &mut bare[at..at + TURN] {
             let start = Instant::now();
-            control.call(&item).await.map_err(|error| anyhow!("{error:#}"))?;
+            control.call(&item).await.ours()?;
             *time = start.elapsed().as_secs_f64() * 1e6;
         }
     }

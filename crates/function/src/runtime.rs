@@ -1,18 +1,11 @@
 //! A host that runs functions.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 use tapline_componentize::CoreModule;
 use tapline_host_core::{
-    Host, HostBuilder, HostError, LoadError, Manifest, PartialBreaker, PluginName, PluginSpec, cut,
+    Host, HostBuilder, HostError, LoadError, Manifest, PartialBreaker, PluginName, PluginSpec, cut, read_component,
 };
 
 use crate::{
@@ -136,17 +129,11 @@ fn is_core_module(bytes: &[u8]) -> bool {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Arc<[u8]>, Error> {
-    let failed = |source: io::Error| Error::Read { path: path.to_owned(), source };
-    let too_large = || Err(Error::FileTooLarge { path: path.to_owned(), limit });
-    let file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    if size > limit {
-        return too_large();
-    }
-    let mut bytes = Vec::new();
-    // The file may grow meanwhile, or be one without a size.
-    let size = file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)? as u64;
-    if size > limit { too_large() } else { Ok(bytes.into()) }
+    let path = path.to_owned();
+    read_component(&path, limit).map_err(|refused| match refused {
+        Ok(_size) => Error::FileTooLarge { path, limit },
+        Err(source) => Error::Read { path, source },
+    })
 }
 
 fn hash(given: &str) -> Result<String, Error> {

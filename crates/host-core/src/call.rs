@@ -133,7 +133,8 @@ impl Call {
 
     /// Writes what the guest left in its output, and records what it used.
     fn settle(&mut self) {
-        let used = self.fuel.take().map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default()));
+        let used = self.fuel_used();
+        self.fuel = None;
         let state = self.store.data_mut();
         if let Some(fuel) = used {
             state.handler.metrics.fuel_used(fuel);
@@ -151,11 +152,11 @@ impl Call {
     /// What the call has used until now.
     pub(crate) fn used(&self) -> Used {
         let state = self.store.data();
-        Used {
-            fuel: self.fuel.map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default())),
-            peak_memory_bytes: state.limiter.peak_bytes(),
-            host_calls: state.host_calls(),
-        }
+        Used { fuel: self.fuel_used(), peak_memory_bytes: state.limiter.peak_bytes(), host_calls: state.host_calls() }
+    }
+
+    fn fuel_used(&self) -> Option<u64> {
+        self.fuel.map(|given| given.saturating_sub(self.store.get_fuel().unwrap_or_default()))
     }
 
     pub(crate) fn metrics(&self) -> tapline_metrics::PluginMetrics {
@@ -282,7 +283,8 @@ impl Call {
     /// The error for an answer that breaks the contract.
     #[must_use]
     pub fn bad_answer(&self, reason: impl Into<String>) -> CallError {
-        self.handler().error(Fault::BadAnswer { reason: readable(&Into::<String>::into(reason)) })
+        let reason: String = reason.into();
+        self.handler().error(Fault::BadAnswer { reason: readable(&reason) })
     }
 
     /// The error for a tap that returned one.

@@ -101,6 +101,7 @@ pub use manifest::{Manifest, TAPS_SECTION, TapPlacement, TapRecord};
 pub use nesting::MAX_NESTED_CALLS;
 pub use observe::{MAX_OBSERVATIONS, Observation, Used, observed};
 pub use plugin::{Plugin, PluginSource, PluginSpec};
+pub use read::read_component;
 pub use reload::Applied;
 pub use reuse::{MAX_USES, Reuse};
 pub use state::CallState;

@@ -55,11 +55,15 @@ pub(crate) async fn manifest(name: &PluginName, wasm: &Wasm) -> Result<Manifest,
     reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
 }
 
-/// Reads a component that is not larger than `max`. `Err(Ok(size))`: it is larger.
+/// Reads a file that is not larger than `max` bytes, as a host reads its plugins. Blocks.
 ///
 /// A file that another one takes the place of meanwhile is read as it was. One that is written to in place would be
 /// half the old one and half the new one, which could even be valid: that is an error.
-fn read_component(path: &Path, max: u64) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
+///
+/// # Errors
+///
+/// `Ok(size)`: it is larger. Otherwise what the system says.
+pub fn read_component(path: &Path, max: u64) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
     read_open(&File::open(path).map_err(Err)?, max, || {})
 }
 

@@ -346,12 +346,8 @@ impl Slot<'_> {
     }
 
     /// Keeps the instance for the plugin's next call, unless somebody needs the slot, the plugin is gone or the host stops.
-    pub(crate) fn keep(self, plugin: &Plugin, call: Call) {
-        self.put(plugin, call);
-    }
-
-    /// [`Slot::keep`], which says whether it was kept.
-    pub(crate) fn put(mut self, plugin: &Plugin, call: Call) -> bool {
+    /// Whether it was kept.
+    pub(crate) fn keep(mut self, plugin: &Plugin, call: Call) -> bool {
         let refused = {
             let mut idle = self.slots.lock();
             if idle.closed || self.slots.wanting.load(Relaxed) > 0 || plugin.retired.load(Relaxed) {

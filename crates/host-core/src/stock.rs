@@ -165,7 +165,7 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
         }
         plugin.metrics().made_ahead(start.elapsed());
         call.set_aside();
-        if !slot.put(plugin, call) {
+        if !slot.keep(plugin, call) {
             return true;
         }
         // Calls come first, also those that are ready in the same thread.
