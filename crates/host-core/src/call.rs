@@ -6,7 +6,7 @@ use tapline_limits::{Limits, PAGE_BYTES};
 use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::{
-    Store, Trap, UpdateDeadline, WasmBacktrace,
+    PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace,
     component::{ComponentNamedList, Instance, Lift, Lower, Val},
 };
 
@@ -41,6 +41,11 @@ impl Handler {
         CallError { plugin: self.plugin.name().clone(), tap: self.tap.clone(), fault }
     }
 }
+
+/// How often the engine may miss a free slot in a row. It keeps those of a large pool in several lists and looks through one
+/// after the other: while others take and give back, it may not see the slot that this call has a right to. In a pool that
+/// is full all the time that happens to one call in some ten thousand.
+const MISSES: usize = 100;
 
 /// One call of one handler, on an instance whose memory no other call has seen, unless the operator lets the plugin's
 /// instances be [reused](crate::Reuse). [`Tap::call`](crate::Tap::call) gets it.
@@ -172,13 +177,26 @@ impl Call {
     }
 
     pub(crate) async fn instantiate(&mut self) -> Result<(), CallError> {
-        match self.code.pre.instantiate_async(&mut self.store).await {
-            Ok(instance) => {
-                self.instance = Some(instance);
-                Ok(())
+        for _ in 0..MISSES {
+            // A stack for the guest is taken by the call, which cannot be made anew: of those there are more.
+            match self.code.pre.instantiate_async(&mut self.store).await {
+                Ok(instance) => {
+                    self.instance = Some(instance);
+                    return Ok(());
+                }
+                Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                    tracing::debug!(plugin = %self.plugin(), "the engine missed the free slot");
+                    let state = self.store.data();
+                    // What was made until then stays in its store as long as that lives.
+                    *self =
+                        Self::new(&Arc::clone(&state.handler), Arc::clone(&self.code), state.deadline, state.limits);
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => return Err(self.fault(&error, Stage::Instantiate)),
             }
-            Err(error) => Err(self.fault(&error, Stage::Instantiate)),
         }
+        let message = format!("the engine found no free slot, {MISSES} times, although the pool has one for each call");
+        Err(self.handler().error(Fault::Engine { message }))
     }
 
     /// Which of the tap's interfaces the plugin implements: an index into [`Tap::INTERFACES`](crate::Tap::INTERFACES).
@@ -303,7 +321,7 @@ impl Call {
                 (Trap::UnreachableCodeReached, None, Some(refusal)) => Fault::OutOfMemory(refusal),
                 (trap, ..) => Fault::Trapped { trap: *trap, backtrace: backtrace(error) },
             }
-        } else if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
+        } else if error.is::<PoolConcurrencyLimitError>() {
             Fault::Engine { message: format!("the pool is smaller than its queue believes: {error:#}") }
         } else if let (Stage::Instantiate, Some(refusal)) = (stage, state.limiter.refused()) {
             Fault::OutOfMemory(refusal)

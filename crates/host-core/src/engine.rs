@@ -73,7 +73,9 @@ pub fn engine_config(config: &HostConfig, fuel: bool, pagemap_scan: bool) -> Res
         .total_core_instances(slots.saturating_mul(config.limits.max_instances()))
         .total_memories(slots.saturating_mul(config.limits.max_memories()))
         .total_tables(slots.saturating_mul(TABLES_PER_COMPONENT))
-        .total_stacks(slots)
+        // Twice as many as can be in use, so that the engine always sees a free one; see `Call::instantiate`. A stack that
+        // nobody uses is address space.
+        .total_stacks(slots.saturating_mul(2))
         .max_core_instances_per_component(config.limits.max_instances())
         .max_memories_per_component(config.limits.max_memories())
         .max_memories_per_module(config.limits.max_memories())

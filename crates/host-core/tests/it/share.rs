@@ -149,3 +149,33 @@ async fn a_wait_without_end_is_no_panic() {
     let (outcomes, ()) = tokio::join!(biased; both, async { gate.add_permits(2) });
     assert_eq!(outcomes.0.unwrap().answers.len() + outcomes.1.unwrap().answers.len(), 2);
 }
+
+/// The engine keeps the free slots of a large pool in several lists, and looks through one after the other. When others take
+/// and give back meanwhile, it may miss the slot that a call has a right to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pool_that_is_full_all_the_time_has_a_slot_for_every_turn() {
+    let whole = HostConfig { plugin_share_percent: 100, ..config() };
+    let (host, gate) = host_with(HostConfig { pool_size: 128, max_wait: Duration::from_secs(60), ..whole });
+    host.load(spec("waiting", waiting()).grant("gate", "open")).await.unwrap();
+    let callers = (0..400).map(|_| {
+        let host = host.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                let outcome = host.dispatch(Number, &1).await.unwrap();
+                assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    // Each call waits for a moment, so that all slots are taken.
+    let opening = tokio::spawn(async move {
+        loop {
+            gate.add_permits(16);
+            tokio::task::yield_now().await;
+        }
+    });
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    opening.abort();
+}
