@@ -77,7 +77,7 @@ fn what_the_file_says_of_a_plugin_holds_for_its_file_in_the_directory() {
     let refused = watching.logged("refused: the others are loaded");
     assert_eq!(
         refused["error"],
-        "tapline.toml:6: `plugins.related`: it has no `path`, and plugins has no `related.wasm`"
+        "tapline.toml:6: `plugins.related`: it has no `path`, and there is no plugins/related.wasm"
     );
     assert_eq!(watching.logged("reloaded")["removed"], "related");
 
@@ -142,7 +142,7 @@ fn the_directory_and_the_file_together() {
     place.check(
         &["plugins"],
         expect![[r#"
-            error: tapline.toml:7: `plugins.soe`: it has no `path`, and plugins has no `soe.wasm`
+            error: tapline.toml:7: `plugins.soe`: it has no `path`, and there is no plugins/soe.wasm
             [2]
         "#]],
     );
