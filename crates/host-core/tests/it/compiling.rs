@@ -100,6 +100,29 @@ async fn one_that_takes_too_much_memory_is_ended() {
     assert_serves(&host).await;
 }
 
+/// Places that are all taken for ever are none at all: who keeps them is tried where they are made.
+#[tokio::test]
+async fn one_that_finds_no_place_is_refused_and_what_is_compiled_needs_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = || HostConfig { cache_directory: Some(directory.path().join("compiled")), ..config() };
+    let plugin = || spec("p", number("(local.get $x)"));
+    host(config()).load(plugin()).await.unwrap();
+    let compilation = Compilation { max_concurrent: 0, timeout: Duration::from_millis(20), ..Compilation::default() };
+    let host = host(HostConfig { compilation, ..config() });
+    host.load(plugin()).await.unwrap();
+    let error = host.load(spec("q", number("(i32.const 1)"))).await.unwrap_err();
+    assert!(matches!(error, LoadError::CompilersBusy { running: 0, .. }), "{error:?}");
+    assert_eq!(error.party(), Party::Operator);
+    check(
+        &error,
+        &expect![[r#"
+            plugin `q` is not compiled: 0 others were, and none was done within 20ms
+            hint: load it again later, or compile in workers, which end in time: `worker` under [host.compilation]"#]],
+    );
+    assert_eq!(refused(&host), [0, 0, 0, 1]);
+    assert_eq!(host.dispatch(Number, &7).await.unwrap().answers, [(name("p"), 7)]);
+}
+
 #[tokio::test]
 async fn what_a_worker_compiled_is_kept_and_runs() {
     let directory = tempfile::tempdir().unwrap();
