@@ -181,7 +181,9 @@ async fn look(watched: Watched) -> Stamps {
             match plugin_files(&directory) {
                 Ok(found) => files.extend(found),
                 // That it cannot be read any more is a change as well.
-                Err(_) => drop(files.insert(directory)),
+                Err(_) => {
+                    files.insert(directory);
+                }
             }
         }
         files.into_iter().map(|file| (file.clone(), stamp(&file))).collect()

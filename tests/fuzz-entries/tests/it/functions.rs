@@ -27,7 +27,7 @@ fn optional(value: impl Strategy<Value = Val>) -> impl Strategy<Value = Val> {
 fn string() -> impl Strategy<Value = String> {
     let odd = ['\0', '\n', '\r', '\t', '\u{1b}', '\u{7f}', '\u{85}', '\u{202e}', '"', '\'', '\\', '{', 'u', '☃'];
     let odd = prop::collection::vec(prop::sample::select(odd.to_vec()), 0..10);
-    prop_oneof!["\\PC{0,20}", odd.prop_map(String::from_iter)]
+    prop_oneof!["\\PC{0,20}", odd.prop_map(|letters| letters.into_iter().collect::<String>())]
 }
 
 /// A value of the component that `call` calls.
@@ -37,8 +37,8 @@ fn value() -> impl Strategy<Value = Val> {
         .prop_map(|(x, y)| Val::Record(vec![("x".to_owned(), Val::S32(x)), ("y".to_owned(), y)]));
     let flags = prop::sample::subsequence(vec!["read", "write"], 0..=2);
     let outcome = prop_oneof![
-        any::<u8>().prop_map(|number| Ok(Some(Box::new(Val::U8(number))))),
-        string().prop_map(|text| Err(Some(Box::new(Val::String(text))))),
+        any::<u8>().prop_map(|number| Val::Result(Ok(Some(Box::new(Val::U8(number)))))),
+        string().prop_map(|text| Val::Result(Err(Some(Box::new(Val::String(text)))))),
     ];
     prop_oneof![
         Just(Val::Variant("none".to_owned(), None)).boxed(),
@@ -64,7 +64,7 @@ fn value() -> impl Strategy<Value = Val> {
             .prop_map(case("rights"))
             .boxed(),
         optional(optional(any::<u8>().prop_map(Val::U8))).prop_map(case("perhaps")).boxed(),
-        outcome.prop_map(Val::Result).prop_map(case("outcome")).boxed(),
+        outcome.prop_map(case("outcome")).boxed(),
     ]
 }
 
