@@ -125,7 +125,9 @@ impl CacheError {
             Self::Compile { .. } | Self::TimedOut { .. } | Self::OutOfMemory { .. } => None,
             Self::Worker { .. } => Some("the program has to be one that calls `run_worker` with these arguments"),
             Self::DirectoryOwner { .. } => Some("name a directory that the host's user owns"),
-            Self::DirectoryMode { .. } => Some("name a directory for compiled plugins alone, or take the permissions away: chmod go-rwx"),
+            Self::DirectoryMode { .. } => {
+                Some("name a directory for compiled plugins alone, or take the permissions away: chmod go-rwx")
+            }
             Self::KeyExposed { .. } => Some("delete the cache directory; the next start makes it anew"),
             Self::Directory { .. } => Some("name a directory that the host's user can write to"),
         }

@@ -21,13 +21,13 @@ use tapline_host_core::{
 };
 use tapline_server::ServerConfig;
 
-use self::{environment::Environment, file::Parsed, setting::Resolver};
 pub(crate) use self::{
     directory::files as plugin_files,
     error::ConfigError,
     plugin::PluginReport,
     setting::{Origin, Secret, Setting, text},
 };
+use self::{environment::Environment, file::Parsed, setting::Resolver};
 use crate::{
     arguments::{Global, LogFormat, WORKER},
     keys::keys_of,

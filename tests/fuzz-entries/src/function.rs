@@ -99,7 +99,7 @@ pub fn call(bytes: &[u8]) -> Result<String, Error> {
 /// It is refused, as it should most inputs.
 pub fn function(bytes: &[u8]) -> Result<Vec<Option<String>>, Error> {
     let Fixture { thread, runtime, .. } = &*lock(&MODULES);
-    let outcome = thread.block_on(async {
+    let outcome: Result<_, Error> = thread.block_on(async {
         let module = runtime.load("fuzz", bytes, None).await?;
         let mut answers = Vec::new();
         for signature in module.signatures().iter().take(CALLED) {

@@ -56,7 +56,8 @@ fn vague(path: &str, text: &str) -> Vec<Problem> {
     };
     let is_decision = path.starts_with("docs/decisions/");
     let found = (0..lines.len()).filter(|number| !is_decision && is_vague(number));
-    let problem = |number| Problem::new(format!("{path}:{}", number + 1), "a cold start of no stage", "name its stages");
+    let problem =
+        |number| Problem::new(format!("{path}:{}", number + 1), "a cold start of no stage", "name its stages");
     found.map(problem).collect()
 }
 
@@ -89,7 +90,10 @@ mod tests {
     fn a_start_has_stages() {
         let wrong = ["a.md:2: a cold start of no stage; name its stages"];
         assert_eq!(found("a.md", "One\nCold starts are fast.\nThree\n\nWhat it compiles.\n"), wrong);
-        assert!(found("a.md", "A `cold-start` is\nload artifact and what follows; see `cold_start_target_ms`.\n").is_empty());
+        assert!(
+            found("a.md", "A `cold-start` is\nload artifact and what follows; see `cold_start_target_ms`.\n")
+                .is_empty()
+        );
         assert!(found("docs/decisions/0001-a.md", "A cold start.\n").is_empty());
         assert_eq!(found("dashboards/a.json", "\"title\": \"Cold start\"").len(), 1);
         assert!(found("a.rs", "// A cold start.\n").is_empty());

@@ -73,7 +73,10 @@ pub(super) fn add(parsed: &mut Parsed) -> Result<Vec<ConfigError>, ConfigError> 
                 path: parsed.path.clone(),
                 line: parsed.lines.get(&key).copied().unwrap_or_default(),
                 key,
-                message: format!("it has no `path`, and there is no {}", directory.join(format!("{name}.wasm")).display()),
+                message: format!(
+                    "it has no `path`, and there is no {}",
+                    directory.join(format!("{name}.wasm")).display()
+                ),
             });
         }
         has_file

@@ -148,7 +148,8 @@ impl ConfigError {
             Self::UnknownVariable { known, .. } => format!("known are {}", known.join(", ")),
             Self::Contradiction { hint, .. } => (*hint).to_owned(),
             Self::PluginDirectory { .. } => {
-                "make the directory, or take `plugin_directory` out of [host]; nothing but plugins belongs there".to_owned()
+                "make the directory, or take `plugin_directory` out of [host]; nothing but plugins belongs there"
+                    .to_owned()
             }
             Self::PluginFileName { source, .. } => format!("rename the file: {}", source.hint()),
             Self::PluginFile { .. } => {

@@ -101,10 +101,7 @@ fn a_file_that_cannot_be_a_plugin_holds_up_no_other() {
     let watching = Watching::start(&place);
     place.write("plugins/My Plugin.wasm", bytes("seo"));
     let refused = watching.logged("refused: the others are loaded");
-    assert_eq!(
-        refused["error"],
-        "plugins/My Plugin.wasm: `My Plugin` is not the name of a plugin: 'M' at byte 0"
-    );
+    assert_eq!(refused["error"], "plugins/My Plugin.wasm: `My Plugin` is not the name of a plugin: 'M' at byte 0");
     assert!(refused["hint"].as_str().unwrap().starts_with("rename the file: a plugin name is "), "{refused}");
     replace(&place, "plugins/seo.wasm", &bytes("seo"));
     assert_eq!(watching.logged("reloaded")["added"], "seo");
