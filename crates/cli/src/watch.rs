@@ -67,8 +67,13 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
         }
         changed = None;
         seen = now;
-        let Some((config, refused)) = read(&global, &started).await else { continue };
-        watched = self::watched(&config, started.file.as_deref());
+        let read = read(&global, &started).await;
+        match &read {
+            Ok((config, _)) => watched = self::watched(config, started.file.as_deref()),
+            // It is waited for.
+            Err(Some(missing)) => watched.directory = Some(missing.clone()),
+            Err(None) => {}
+        }
         // Before the plugins are read. Where there was a look before the configuration was read, that one counts: what
         // happened since is seen by the next look.
         let mut before = std::mem::replace(&mut seen, look(watched.clone()).await);
@@ -77,8 +82,9 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
                 *stamp = before;
                 true
             }
-            None => watched.files.contains(path),
+            None => stamp.is_none() || watched.files.contains(path),
         });
+        let Ok((config, refused)) = read else { continue };
         for error in &refused {
             log(error, error.hint(), "refused: the others are loaded");
         }
@@ -89,20 +95,23 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
     }
 }
 
-/// The configuration as it stands now, and what is wrong with single plugins of the plugin directory. `None`: it cannot be
-/// used, which has been logged.
-async fn read(global: &Global, started: &Config) -> Option<(Config, Vec<ConfigError>)> {
+/// The configuration as it stands now, and what is wrong with single plugins of the plugin directory. An error: it cannot be
+/// used, which has been logged; beside it the plugin directory, if it was that.
+async fn read(global: &Global, started: &Config) -> Result<(Config, Vec<ConfigError>), Option<PathBuf>> {
     let global = global.clone();
     let read = spawn_blocking(move || Config::read_what_fits(&global, std::env::vars_os())).await;
-    match read.ok()? {
+    match read.map_err(|_| None)? {
         Ok((config, _)) if config.file.is_none() && started.file.is_some() => {
             tracing::error!("the configuration file is gone: everything that is loaded serves on");
-            None
+            Err(None)
         }
-        Ok(read) => Some(read),
+        Ok(read) => Ok(read),
         Err(error) => {
             log(&error, error.hint(), "the configuration cannot be used: everything that is loaded serves on");
-            None
+            match error {
+                ConfigError::PluginDirectory { path, .. } => Err(Some(path)),
+                _ => Err(None),
+            }
         }
     }
 }
@@ -177,16 +186,17 @@ fn watched(config: &Config, configuration: Option<&Path>) -> Watched {
 async fn look(watched: Watched) -> Stamps {
     let look = move || {
         let Watched { mut files, directory } = watched;
-        if let Some(directory) = directory {
-            match plugin_files(&directory) {
-                Ok(found) => files.extend(found),
-                // That it cannot be read any more is a change as well.
-                Err(_) => {
-                    files.insert(directory);
-                }
+        let unreadable = directory.filter(|directory| match plugin_files(directory) {
+            Ok(found) => {
+                files.extend(found);
+                false
             }
-        }
-        files.into_iter().map(|file| (file.clone(), stamp(&file))).collect()
+            Err(_) => true,
+        });
+        let mut stamps: Stamps = files.into_iter().map(|file| (file.clone(), stamp(&file))).collect();
+        // That it cannot be read any more is a change as well.
+        stamps.extend(unreadable.map(|directory| (directory, None)));
+        stamps
     };
     spawn_blocking(look).await.unwrap_or_default()
 }
