@@ -100,7 +100,7 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
 async fn read(global: &Global, started: &Config) -> Result<(Config, Vec<ConfigError>), Option<PathBuf>> {
     let global = global.clone();
     let read = spawn_blocking(move || Config::read_what_fits(&global, std::env::vars_os())).await;
-    match read.map_err(|_| None)? {
+    match read.map_err(|_ended| None::<PathBuf>)? {
         Ok((config, _)) if config.file.is_none() && started.file.is_some() => {
             tracing::error!("the configuration file is gone: everything that is loaded serves on");
             Err(None)
