@@ -19,8 +19,8 @@ Usage: cargo xtask guard [--against FILE] [--write FILE] [--counts] [--only KIND
   --against FILE  the baseline; benches/baseline.json holds the counts of the last commit
   --write FILE    writes what was measured as a new baseline
   --counts        sizes, page faults, system calls, allocations and instructions: no time, and no build in release mode
-  --only KIND     this alone: artifact, compiled, faults, system-calls, allocations, instructions, resident, cold-start,
-                  tap, cpu, native; may be repeated
+  --only KIND     this alone: artifact, compiled, faults, system-calls, allocations, instructions, resident, cold-start
+                  (compile, load artifact, first tap), tap, cpu, native; may be repeated
 
 Exit codes: 0 nothing got worse, 1 something did or the run broke, 2 wrong usage.";
 

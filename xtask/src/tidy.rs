@@ -19,6 +19,7 @@ Checks the shape of the repository:
   - packages depend on each other only as the table in xtask/src/tidy/edges.rs allows, and ARCHITECTURE.md shows it
   - Cargo.toml, the first line of the code and the README give the same purpose of each package
   - no file of code has more than 1000 lines, and nothing is ignored or compiled into the repository
+  - documents and dashboards that speak of a cold start say which stages that has
   - every plugin is built, and called by a test
 
 Usage: cargo xtask tidy [--write]

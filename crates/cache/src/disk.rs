@@ -7,7 +7,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -74,7 +74,7 @@ impl Disk {
             return Err(CacheError::DirectoryOwner { directory, owner: metadata.uid(), expected });
         }
         let mode = metadata.mode() & 0o7777;
-        if mode & OTHERS_WRITE != 0 {
+        if mode & OTHERS != 0 && (mode & OTHERS_WRITE != 0 || close_to_others(&directory, mode).is_err()) {
             return Err(CacheError::DirectoryMode { directory, mode });
         }
         let key = read_or_make_key(&directory)?;
@@ -218,6 +218,18 @@ impl Drop for Lock<'_> {
 
 fn our_user() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Takes a directory that others can read away from them: one that is empty, as `mkdir` makes it, or that a cache has used.
+/// Anything else may be there for others, and is not touched.
+fn close_to_others(directory: &Path, mode: u32) -> io::Result<()> {
+    // The very directory that was looked at, whatever its name leads to meanwhile.
+    let handle = File::open(directory)?;
+    let is_ours = read_key(&directory.join(KEY_FILE)).is_ok_and(|key| key.is_some());
+    if !is_ours && fs::read_dir(directory)?.next().is_some() {
+        return Err(io::Error::from(io::ErrorKind::DirectoryNotEmpty));
+    }
+    handle.set_permissions(fs::Permissions::from_mode(mode & !OTHERS))
 }
 
 fn read_or_make_key(directory: &Path) -> Result<[u8; blake3::KEY_LEN], CacheError> {

@@ -79,8 +79,9 @@ pub enum CacheError {
         /// The user of this process.
         expected: u32,
     },
-    /// Users other than the owner can write to the directory. The operator's fault.
-    #[error("cache directory {} has mode {mode:04o}, so that others can write to it", directory.display())]
+    /// Users other than the owner can write to the directory; or they can read it, and it has more in it than compiled
+    /// plugins, so that it was left as it is. The operator's fault.
+    #[error("cache directory {} has mode {mode:04o}, which lets other users in", directory.display())]
     DirectoryMode {
         /// The directory.
         directory: PathBuf,
@@ -124,7 +125,9 @@ impl CacheError {
             Self::Compile { .. } | Self::TimedOut { .. } | Self::OutOfMemory { .. } => None,
             Self::Worker { .. } => Some("the program has to be one that calls `run_worker` with these arguments"),
             Self::DirectoryOwner { .. } => Some("name a directory that the host's user owns"),
-            Self::DirectoryMode { .. } => Some("take the permission away: chmod go-w"),
+            Self::DirectoryMode { .. } => {
+                Some("name a directory for compiled plugins alone, or take the permissions away: chmod go-rwx")
+            }
             Self::KeyExposed { .. } => Some("delete the cache directory; the next start makes it anew"),
             Self::Directory { .. } => Some("name a directory that the host's user can write to"),
         }

@@ -7,7 +7,7 @@
 //!
 //! A file is mapped only after its authenticator was checked: the directory belongs to the user of the process alone
 //! and holds a secret key, and a file that this key did not authenticate is compiled anew. A directory that cannot be
-//! used, or that others can write to, costs speed and nothing else: see [`DiskState`].
+//! used, or that lets other users in, costs speed and nothing else: see [`DiskState`].
 //!
 //! A [`CacheDirectory`] shows what lies in a directory, checks it, and removes what is of no use any more.
 //!

@@ -1,5 +1,6 @@
 //! The configuration: defaults, over them a profile, the file, the environment, and the flags.
 
+mod directory;
 mod environment;
 mod error;
 mod file;
@@ -20,12 +21,13 @@ use tapline_host_core::{
 };
 use tapline_server::ServerConfig;
 
-use self::{environment::Environment, file::Parsed, setting::Resolver};
 pub(crate) use self::{
+    directory::files as plugin_files,
     error::ConfigError,
     plugin::PluginReport,
     setting::{Origin, Secret, Setting, text},
 };
+use self::{environment::Environment, file::Parsed, setting::Resolver};
 use crate::{
     arguments::{Global, LogFormat, WORKER},
     keys::keys_of,
@@ -54,32 +56,44 @@ pub(crate) struct Config {
     pub(crate) idle_after: Option<Duration>,
     pub(crate) database: String,
     pub(crate) host: HostConfig,
+    /// Every `NAME.wasm` in it is a plugin.
+    pub(crate) plugin_directory: Option<PathBuf>,
     pub(crate) plugins: Vec<PluginSpec>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     /// All of the above but the plugins, with where it comes from.
     pub(crate) settings: Vec<Setting>,
-    /// All plugins of the file, also those that are switched off.
+    /// All plugins of the file and of the plugin directory, also those that are switched off.
     pub(crate) reports: Vec<PluginReport>,
 }
 
 impl Config {
-    /// Reads the file and puts environment and flags over it.
+    /// Reads the file and the plugin directory, and puts environment and flags over them.
     pub(crate) fn read(
         global: &Global,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
+        let (config, refused) = Self::read_what_fits(global, variables)?;
+        refused.into_iter().next().map_or(Ok(config), Err)
+    }
+
+    /// The same without the plugins of the plugin directory that cannot be used, and why each of them cannot.
+    pub(crate) fn read_what_fits(
+        global: &Global,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Self, Vec<ConfigError>), ConfigError> {
         let environment = Environment::read(variables)?;
         let named = global.config.as_ref().or(environment.config.as_ref());
-        let parsed = match named {
+        let mut parsed = match named {
             Some(path) => file::read(path)?,
             None if Path::new(DEFAULT_FILE).exists() => file::read(Path::new(DEFAULT_FILE))?,
             None => Parsed::default(),
         };
-        Self::merge(global, parsed, environment)
+        let refused = directory::add(&mut parsed)?;
+        Ok((Self::merge(global, parsed, environment)?, refused))
     }
 
-    /// The same from the text of a file, without flags.
+    /// The same from the text of a file, without flags. Looks into no directory.
     pub(crate) fn parse(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = environment::VARIABLES.into_iter().filter_map(|name| Some((name, environment(name)?)));
         let environment = Environment::read(variables)?;
@@ -87,7 +101,7 @@ impl Config {
     }
 
     fn merge(global: &Global, parsed: Parsed, environment: Environment) -> Result<Self, ConfigError> {
-        let Parsed { file, path, lines, values } = parsed;
+        let Parsed { mut file, path, lines, values } = parsed;
         let profile = file.host.profile.unwrap_or_default();
         let mut it = Resolver::new(path.clone(), lines, profile);
         let mut server = file.server;
@@ -130,9 +144,11 @@ impl Config {
             .flag("--log-format", global.log_format)
             .decide();
         let idle = it.setting("host.plugin_idle_seconds", 0).file(file.host.plugin_idle_seconds).decide();
+        let plugin_directory =
+            it.setting("host.plugin_directory", None).file(file.host.plugin_directory.take().map(Some)).decide();
         let host = decide_host(&mut it, profile, file.host, file.cache, &environment)?;
-        let reports: Vec<PluginReport> =
-            file.plugins.into_iter().map(|(name, plugin)| PluginReport::new(&it, name, plugin, &values)).collect();
+        let report = |(name, plugin)| PluginReport::new(&it, name, plugin, &values, plugin_directory.as_deref());
+        let reports: Vec<PluginReport> = file.plugins.into_iter().map(report).collect();
         it.check_profile(profile, &reports)?;
         it.check_reuse(host.enable_reuse, &reports)?;
         let plugins = reports.iter().filter(|plugin| plugin.enabled).map(|plugin| plugin.spec.clone());
@@ -145,6 +161,7 @@ impl Config {
             idle_after: Some(Duration::from_secs(idle)).filter(|after| !after.is_zero()),
             database,
             host,
+            plugin_directory,
             plugins: plugins.collect(),
             log,
             log_format,

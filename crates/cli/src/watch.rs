@@ -1,12 +1,13 @@
-//! `serve --watch`: follows the configuration file and the files of the plugins while the program serves.
+//! `serve --watch`: follows the configuration file, the files of the plugins and the plugin directory while the program serves.
 //!
-//! The files are looked at, and no notification of the system is waited for: the few that matter are known by name, a look at
-//! one costs about a microsecond, and it works where notifications do not, on network file systems, mounts of
+//! The files are looked at, and no notification of the system is waited for: they are few, a look at one costs about a
+//! microsecond, and it works where notifications do not, on network file systems, mounts of
 //! containers and files that are replaced through links.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    error::Error,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -17,7 +18,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     arguments::Global,
-    config::{Config, DEFAULT_FILE, Setting},
+    config::{Config, ConfigError, DEFAULT_FILE, Setting, plugin_files},
     report::chain,
 };
 
@@ -38,15 +39,24 @@ struct Stamp {
 /// All files that are watched. `None`: there is none.
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
+/// What is looked at.
+#[derive(Clone)]
+struct Watched {
+    /// Known by name.
+    files: BTreeSet<PathBuf>,
+    /// The plugin directory, in which others appear.
+    directory: Option<PathBuf>,
+}
+
 /// Follows the files for ever. `started`: what the program started with.
 pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infallible {
-    let mut files = files(&started, started.file.as_deref());
+    let mut watched = watched(&started, started.file.as_deref());
     // Nothing: the first look finds everything changed, and so what happened between the start and now is not missed.
     let mut seen = Stamps::new();
     let mut changed = None;
     loop {
         sleep(INTERVAL).await;
-        let now = look(files.clone()).await;
+        let now = look(watched.clone()).await;
         if now == seen {
             changed = None;
             continue;
@@ -57,10 +67,27 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
         }
         changed = None;
         seen = now;
-        let Some(config) = read(&global, &started).await else { continue };
-        files = self::files(&config, started.file.as_deref());
-        // Before they are read: what changes from here on is seen by the next look.
-        seen = look(files.clone()).await;
+        let read = read(&global, &started).await;
+        match &read {
+            Ok((config, _)) => watched = self::watched(config, started.file.as_deref()),
+            // It is waited for.
+            Err(Some(missing)) => watched.directory = Some(missing.clone()),
+            Err(None) => {}
+        }
+        // Before the plugins are read. Where there was a look before the configuration was read, that one counts: what
+        // happened since is seen by the next look.
+        let mut before = std::mem::replace(&mut seen, look(watched.clone()).await);
+        seen.retain(|path, stamp| match before.remove(path) {
+            Some(before) => {
+                *stamp = before;
+                true
+            }
+            None => stamp.is_none() || watched.files.contains(path),
+        });
+        let Ok((config, refused)) = read else { continue };
+        for error in &refused {
+            log(error, error.hint(), "refused: the others are loaded");
+        }
         warn_of_restart(&started.settings, &config.settings);
         if !apply(&host, config.plugins).await {
             seen.clear();
@@ -68,21 +95,23 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
     }
 }
 
-/// The configuration as it stands now. `None`: it cannot be used, which has been logged.
-async fn read(global: &Global, started: &Config) -> Option<Config> {
+/// The configuration as it stands now, and what is wrong with single plugins of the plugin directory. An error: it cannot be
+/// used, which has been logged; beside it the plugin directory, if it was that.
+async fn read(global: &Global, started: &Config) -> Result<(Config, Vec<ConfigError>), Option<PathBuf>> {
     let global = global.clone();
-    let read = spawn_blocking(move || Config::read(&global, std::env::vars_os())).await;
-    match read.ok()? {
-        Ok(config) if config.file.is_none() && started.file.is_some() => {
+    let read = spawn_blocking(move || Config::read_what_fits(&global, std::env::vars_os())).await;
+    match read.map_err(|_ended| None::<PathBuf>)? {
+        Ok((config, _)) if config.file.is_none() && started.file.is_some() => {
             tracing::error!("the configuration file is gone: everything that is loaded serves on");
-            None
+            Err(None)
         }
-        Ok(config) => Some(config),
+        Ok(read) => Ok(read),
         Err(error) => {
-            let hint = error.hint().unwrap_or_default();
-            let error = chain(&error).join(": ");
-            tracing::error!(error, hint, "the configuration cannot be used: everything that is loaded serves on");
-            None
+            log(&error, error.hint(), "the configuration cannot be used: everything that is loaded serves on");
+            match error {
+                ConfigError::PluginDirectory { path, .. } => Err(Some(path)),
+                _ => Err(None),
+            }
         }
     }
 }
@@ -93,7 +122,7 @@ async fn apply(host: &Host, plugins: Vec<PluginSpec>) -> bool {
     let applied = match host.apply(plugins).await {
         Ok(applied) => applied,
         Err(error) => {
-            log(&error, "the plugins cannot be loaded together: everything that is loaded serves on");
+            log(&error, error.hint(), "the plugins cannot be loaded together: everything that is loaded serves on");
             return true;
         }
     };
@@ -106,13 +135,13 @@ async fn apply(host: &Host, plugins: Vec<PluginSpec>) -> bool {
         tracing::info!(added, replaced, reordered, removed, refused = refused.len(), "reloaded");
     }
     for error in refused {
-        log(error, "refused: if the plugin was loaded before, that version serves on");
+        log(error, error.hint(), "refused: if the plugin was loaded before, that version serves on");
     }
     !refused.iter().any(is_of_the_moment)
 }
 
-fn log(error: &LoadError, message: &str) {
-    let hint = error.hint().unwrap_or_default();
+fn log(error: &(dyn Error + 'static), hint: Option<String>, message: &str) {
+    let hint = hint.unwrap_or_default();
     let error = chain(error).join(": ");
     tracing::error!(error, hint, "{message}");
 }
@@ -129,7 +158,9 @@ fn is_of_the_moment(error: &LoadError) -> bool {
 /// Names the settings that a running host cannot change.
 fn warn_of_restart(in_force: &[Setting], wished: &[Setting]) {
     let value = |key: &str| in_force.iter().find(|setting| setting.key == key).map(|setting| &setting.value);
-    let differs = wished.iter().filter(|setting| value(&setting.key) != Some(&setting.value));
+    // Where plugins lie is no setting of the host: it holds at once.
+    let of_host = wished.iter().filter(|setting| setting.key != "host.plugin_directory");
+    let differs = of_host.filter(|setting| value(&setting.key) != Some(&setting.value));
     let keys: Vec<&str> = differs.map(|setting| setting.key.as_str()).collect();
     if !keys.is_empty() {
         tracing::warn!(
@@ -139,18 +170,34 @@ fn warn_of_restart(in_force: &[Setting], wished: &[Setting]) {
     }
 }
 
-fn files(config: &Config, configuration: Option<&Path>) -> Vec<PathBuf> {
+fn watched(config: &Config, configuration: Option<&Path>) -> Watched {
     let of_plugins = config.plugins.iter().filter_map(|plugin| match &plugin.source {
         PluginSource::File(path) => Some(path.clone()),
         PluginSource::Bytes(_) => None,
     });
     let configuration = configuration.unwrap_or(Path::new(DEFAULT_FILE));
-    of_plugins.chain([configuration.to_owned()]).collect()
+    Watched {
+        files: of_plugins.chain([configuration.to_owned()]).collect(),
+        directory: config.plugin_directory.clone(),
+    }
 }
 
 /// A file system may let a look wait for as long as it likes.
-async fn look(files: Vec<PathBuf>) -> Stamps {
-    let look = move || files.into_iter().map(|file| (file.clone(), stamp(&file))).collect();
+async fn look(watched: Watched) -> Stamps {
+    let look = move || {
+        let Watched { mut files, directory } = watched;
+        let unreadable = directory.filter(|directory| match plugin_files(directory) {
+            Ok(found) => {
+                files.extend(found);
+                false
+            }
+            Err(_) => true,
+        });
+        let mut stamps: Stamps = files.into_iter().map(|file| (file.clone(), stamp(&file))).collect();
+        // That it cannot be read any more is a change as well.
+        stamps.extend(unreadable.map(|directory| (directory, None)));
+        stamps
+    };
     spawn_blocking(look).await.unwrap_or_default()
 }
 

@@ -164,7 +164,7 @@ impl Module {
         })
     }
 
-    /// Takes a call into account, for the targets: the first one of a module is a cold start.
+    /// Takes a call into account, for the targets: the first one of a module counts as cold, with compile or load artifact.
     fn measured(&self, answer: Result<Answer, Error>) -> Result<Answer, Error> {
         if let Ok(answer) = &answer {
             let is_first = !self.inner.was_called.swap(true, Relaxed);

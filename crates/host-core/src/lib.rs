@@ -113,7 +113,7 @@ pub use tapline_cache as cache;
 pub use tapline_limits as limits;
 pub use tapline_metrics as metrics;
 pub use tapline_tap_dispatch::{
-    Ballot, BreakerError, BreakerSettings, BreakerState, Contract, OnFailure, Order, Override, PartialBreaker,
-    Placement, PluginName, Policy, TapName,
+    Ballot, BreakerError, BreakerSettings, BreakerState, Contract, NameError, OnFailure, Order, Override,
+    PartialBreaker, Placement, PluginName, Policy, TapName,
 };
 pub use text::{cut, escape};

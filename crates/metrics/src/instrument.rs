@@ -200,9 +200,9 @@ instruments! {
 
     // The names of P8. What a module did is derived from the rows above: it costs a call nothing.
     StartupMs: "startup_ms", Gauge, Milliseconds, ["surface", "impl", "module", "service"],
-        "Time of the last start of a module: from its bytes to an instance that could be called.";
+        "Time of the last start of a module: compile or load artifact, and instantiate fresh, from its bytes to an instance that could be called.";
     Startup: "startup_seconds", Histogram, Seconds, ["surface", "impl", "module", "service"],
-        "Time of each start of a module: from its bytes to an instance that could be called.";
+        "Time of each start of a module: compile or load artifact, and instantiate fresh, from its bytes to an instance that could be called.";
     Rss: "rss_bytes", Gauge, Bytes, ["surface", "impl", "service"],
         "Memory of the process that is in RAM.";
     ArtifactSize: "artifact_size_bytes", Gauge, Bytes, ["surface", "impl", "module", "service"],
@@ -224,7 +224,7 @@ instruments! {
 
     // The names of DWCP, whose VM is an instance of ours.
     WasmColdStart: "wasm_cold_start_duration_ms", Histogram, Milliseconds, [],
-        "Time of each start of a module: from its bytes to an instance that could be called.";
+        "Time of each start of a module: compile or load artifact, and instantiate fresh, from its bytes to an instance that could be called.";
     WasmWarmStart: "wasm_warm_start_duration_ms", Histogram, Milliseconds, [],
         "Time to make one instance of a module that had been started.";
     WasmCacheHitRate: "wasm_cache_hit_rate", Gauge, Ratio, [],
@@ -242,7 +242,7 @@ instruments! {
     RiptidePeakPages: "riptide_wasm_peak_memory_pages", Gauge, Count, [],
         "The most linear memory that all instances have had together, in pages of 64 KiB.";
     RiptideColdStart: "riptide_wasm_cold_start_time_ms", Gauge, Milliseconds, [],
-        "Time of the last start of any module.";
+        "Time of the last start of any module: compile or load artifact, and instantiate fresh.";
     RiptideAotHits: "riptide_wasm_aot_cache_hits", Gauge, Count, [],
         "Starts of modules whose code was there, in memory or on disk.";
     RiptideAotMisses: "riptide_wasm_aot_cache_misses", Gauge, Count, [],

@@ -51,7 +51,7 @@ pub struct PluginSnapshot {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RuntimeMetrics {
-    /// Starts of plugins: from the bytes to an instance that could be called.
+    /// Starts of plugins: compile or load artifact, and instantiate fresh, from the bytes to an instance that could be called.
     pub cold_starts: u64,
     /// Instances that were made of plugins which had been started.
     pub warm_starts: u64,

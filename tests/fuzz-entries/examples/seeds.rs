@@ -28,6 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         (export "tapline:content/cron@0.1.0#cron" (func $run)))"#;
     write("load", "cron", &component(&wat::parse_str(cron)?, "cron")?)?;
 
+    let numbers = r#"(module (memory 1) (global $g (mut i32) (i32.const 0)) (table 1 funcref) (elem (i32.const 0) $half)
+        (func (export "add") (param i32 i64) (result i64) (i64.add (i64.extend_i32_s (local.get 0)) (local.get 1)))
+        (func $half (export "half") (param f64) (result f64) (f64.div (local.get 0) (f64.const 2)))
+        (func (export "count") (result i32) (global.set $g (memory.grow (i32.const 1))) (global.get $g)))"#;
+    write("function", "numbers", &wat::parse_str(numbers)?)?;
+
     let element = Node::Element {
         tag: "p".to_owned(),
         attributes: vec![("class".to_owned(), "a".to_owned()), ("href".to_owned(), "https://example.org".to_owned())],

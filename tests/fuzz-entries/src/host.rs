@@ -58,24 +58,39 @@ pub(crate) fn limits() -> Limits {
     Limits::builder().max_execution_time(time).max_memory_bytes(16 << 20).max_table_elements(100_000).build().unwrap()
 }
 
+/// The host's settings.
+pub(crate) fn config() -> HostConfig {
+    HostConfig {
+        pool_size: 2,
+        // What fails is to be called again.
+        breaker: BreakerSettings::OFF,
+        // Each input is another plugin: what is kept of it would only be memory.
+        cache_size: 1,
+        limits: limits(),
+        optimisation: Optimisation::None,
+        parallel_compilation: false,
+        ..HostConfig::default()
+    }
+}
+
+/// What drives a host: the thread that calls.
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// What holds for a host after every call, however it ended.
+pub(crate) fn assert_settled(host: &Host) {
+    assert_eq!(host.slots().0, 0, "every slot is given back");
+    assert_eq!(host.memory().usage().current_pages, 0, "every page is given back");
+}
+
 impl Fixture {
     pub(crate) fn new() -> Mutex<Self> {
-        let config = HostConfig {
-            pool_size: 2,
-            // What fails is to be called again.
-            breaker: BreakerSettings::OFF,
-            // Each input is another plugin: what is kept of it would only be memory.
-            cache_size: 1,
-            limits: limits(),
-            optimisation: Optimisation::None,
-            parallel_compilation: false,
-            ..HostConfig::default()
-        };
         let input = Input::default();
-        let builder = register(Host::builder().config(config)).capability(Log).capability(input.clone());
+        let builder = register(Host::builder().config(config())).capability(Log).capability(input.clone());
         let item = r#"{"id":"a","title":"A","fields":{"body":{"format":"html","text":"<p>x</p>"},"n":1}}"#;
         Mutex::new(Self {
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            runtime: runtime(),
             host: builder.build().unwrap(),
             input,
             item: Arc::new(tapline_store::parse_json_line(item).unwrap()),
@@ -88,13 +103,12 @@ impl Fixture {
 
     /// What holds after every call, however it ended.
     pub(crate) fn assert_settled(&self) {
-        assert_eq!(self.host.slots().0, 0, "every slot is given back");
-        assert_eq!(self.host.memory().usage().current_pages, 0, "every page is given back");
+        assert_settled(&self.host);
     }
 }
 
 /// The fixture, also after an input that failed: a fuzzer shrinks it in the same process.
-pub(crate) fn lock(fixture: &Mutex<Fixture>) -> MutexGuard<'_, Fixture> {
+pub(crate) fn lock<T>(fixture: &Mutex<T>) -> MutexGuard<'_, T> {
     fixture.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

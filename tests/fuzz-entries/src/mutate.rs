@@ -1,4 +1,4 @@
-//! Plugins that were right once: core modules inside components, changed by `wasm-mutate`.
+//! Plugins and modules that were right once, changed by `wasm-mutate`.
 
 use std::ops::Range;
 
@@ -65,8 +65,13 @@ fn leb(bytes: &[u8], at: usize) -> usize {
 /// `preserve`: the component still does what it did.
 pub fn mutate(component: &[u8], seed: u64, preserve: bool) -> Option<Vec<u8>> {
     let range = modules(component).into_iter().max_by_key(Range::len)?;
+    let module = mutate_module(&component[range.clone()], seed, preserve)?;
+    Some(replace_module(component, range, &module))
+}
+
+/// The same of a core module by itself.
+pub fn mutate_module(module: &[u8], seed: u64, preserve: bool) -> Option<Vec<u8>> {
     let mut mutate = WasmMutate::default();
     mutate.seed(seed).preserve_semantics(preserve).fuel(EFFORT);
-    let module = mutate.run(&component[range.clone()]).ok()?.find_map(Result::ok)?;
-    Some(replace_module(component, range, &module))
+    mutate.run(module).ok()?.find_map(Result::ok)
 }

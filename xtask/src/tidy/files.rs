@@ -2,6 +2,11 @@
 
 use super::{Problem, Tree};
 
+/// What comes before a call has five stages; this word says none of them.
+const VAGUE: [&str; 2] = ["cold start", "cold-start"];
+/// The stages, by the words that give them away.
+const STAGES: [&str; 5] = ["process start", "compil", "load artifact", "instantiat", "take from stock"];
+
 /// A file that is longer has more than one idea in it.
 const MAX_LINES: usize = 1000;
 
@@ -35,7 +40,25 @@ pub(super) fn check(tree: &Tree<'_>) -> Vec<Problem> {
             }
         }
     }
+    let dashboards = tree.texts(".json").filter(|(path, _)| path.contains("dashboards/"));
+    problems.extend(tree.texts(".md").chain(dashboards).flat_map(|(path, text)| vague(path, &text)));
     problems
+}
+
+/// Lines of a document that speak of a cold start, and neither they nor the next ones say which stages that has. A decision
+/// stays as it was written.
+fn vague(path: &str, text: &str) -> Vec<Problem> {
+    let lines: Vec<String> = text.lines().map(str::to_lowercase).collect();
+    let says = |line: &String, words: &[&str]| words.iter().any(|word| line.contains(word));
+    let is_vague = |number: &usize| {
+        let near = &lines[number.saturating_sub(1)..lines.len().min(number + 2)];
+        says(&lines[*number], &VAGUE) && !near.iter().any(|line| says(line, &STAGES))
+    };
+    let is_decision = path.starts_with("docs/decisions/");
+    let found = (0..lines.len()).filter(|number| !is_decision && is_vague(number));
+    let problem =
+        |number| Problem::new(format!("{path}:{}", number + 1), "a cold start of no stage", "name its stages");
+    found.map(problem).collect()
 }
 
 #[cfg(test)]
@@ -61,6 +84,19 @@ mod tests {
         assert_eq!(found("a.rs", &test), ["a.rs:2: an ignored test; make it pass, or take it out"]);
         let example = format!("/// {}\n", concat!("```", "ignore"));
         assert_eq!(found("a.rs", &example), ["a.rs:1: an ignored example; make it compile, or mark it as text"]);
+    }
+
+    #[test]
+    fn a_start_has_stages() {
+        let wrong = ["a.md:2: a cold start of no stage; name its stages"];
+        assert_eq!(found("a.md", "One\nCold starts are fast.\nThree\n\nWhat it compiles.\n"), wrong);
+        assert!(
+            found("a.md", "A `cold-start` is\nload artifact and what follows; see `cold_start_target_ms`.\n")
+                .is_empty()
+        );
+        assert!(found("docs/decisions/0001-a.md", "A cold start.\n").is_empty());
+        assert_eq!(found("dashboards/a.json", "\"title\": \"Cold start\"").len(), 1);
+        assert!(found("a.rs", "// A cold start.\n").is_empty());
     }
 
     #[test]

@@ -136,6 +136,31 @@ fn a_directory_that_others_can_write_to_is_refused() {
 }
 
 #[test]
+fn a_directory_that_others_can_read_is_closed_to_them() {
+    let engine = engine();
+    let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for mode in [0o755, 0o750, 0o711, 0o704] {
+        // As `mkdir` makes it, and once more when it is in use.
+        let (_parent, directory) = with_mode(mode);
+        for source in [Source::Compiled, Source::Disk] {
+            fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(on_disk(&engine, &directory).get_or_compile(&component(ANSWER)).unwrap().source, source);
+            assert_eq!(mode_of(&directory), 0o700, "{mode:o}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_others_read_for_another_reason_is_refused_and_left_alone() {
+    let (_parent, directory) = with_mode(0o755);
+    fs::write(directory.join("index.html"), "read by a web server").unwrap();
+    let reason = check_unusable(&directory);
+    assert!(matches!(reason, CacheError::DirectoryMode { mode: 0o755, .. }), "{reason:?}");
+    assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(files(&directory), ["index.html"], "nothing is put there");
+}
+
+#[test]
 fn a_directory_of_somebody_else_is_refused() {
     let ours = rustix::process::geteuid().as_raw();
     // Root may give a directory away; anybody else finds one of root's.
@@ -176,11 +201,12 @@ fn a_file_in_place_of_the_directory_is_no_reason_to_stop() {
     }
 }
 
-/// Nobody can make a file in this directory, root neither, and it belongs to whoever looks.
-#[cfg(target_os = "linux")]
 #[test]
 fn a_directory_in_which_no_key_can_be_made_is_no_reason_to_stop() {
-    let reason = check_unusable(Path::new("/proc/self/fdinfo"));
+    let (_parent, directory) = with_mode(0o700);
+    // Permissions do not stop root: a directory that has the name of the key's temporary file does.
+    fs::create_dir(directory.join("key.tmp")).unwrap();
+    let reason = check_unusable(&directory);
     assert!(matches!(reason, CacheError::Directory { .. }), "{reason:?}");
 }
 

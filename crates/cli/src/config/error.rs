@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tapline_host_core::limits::LimitsError;
+use tapline_host_core::{NameError, PluginName, limits::LimitsError};
 
 use super::setting::Setting;
 
@@ -94,6 +94,40 @@ pub(crate) enum ConfigError {
         /// What to do.
         hint: &'static str,
     },
+    /// The plugin directory cannot be read.
+    #[error("cannot read the plugin directory {}", path.display())]
+    PluginDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the plugin directory has a name that no plugin can have.
+    #[error("{}", path.display())]
+    PluginFileName {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: NameError,
+    },
+    /// A file of the plugin directory is not taken as a plugin.
+    #[error("{}: {message}", path.display())]
+    PluginFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A plugin has a path, and another file in the plugin directory has its name.
+    #[error("plugin `{plugin}` is {} by its `path`, and {} by its name", own.display(), path.display())]
+    PluginTwice {
+        /// The plugin.
+        plugin: PluginName,
+        /// What its table says.
+        own: PathBuf,
+        /// The file in the plugin directory.
+        path: PathBuf,
+    },
     /// The program cannot start itself as a worker.
     #[error("the system does not say where this program lies")]
     NoProgram(#[source] std::io::Error),
@@ -113,6 +147,17 @@ impl ConfigError {
             Self::UnknownVariable { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
             Self::UnknownVariable { known, .. } => format!("known are {}", known.join(", ")),
             Self::Contradiction { hint, .. } => (*hint).to_owned(),
+            Self::PluginDirectory { .. } => {
+                "make the directory, or take `plugin_directory` out of [host]; nothing but plugins belongs there"
+                    .to_owned()
+            }
+            Self::PluginFileName { source, .. } => format!("rename the file: {}", source.hint()),
+            Self::PluginFile { .. } => {
+                "copy the file itself to the directory, or name it with `path` in a table of [plugins]".to_owned()
+            }
+            Self::PluginTwice { plugin, path, .. } => {
+                format!("take `path` out of [plugins.{plugin}], or {} out of the directory", path.display())
+            }
             Self::NoProgram(_) => "compile in this program: set `worker` to false in [host.compilation]".to_owned(),
             Self::Limits(error) => return error.hint(),
             _ => return None,

@@ -61,6 +61,7 @@ pub(super) struct HostSection {
     pub(super) max_wait_ms: Option<u64>,
     /// 0: never.
     pub(super) plugin_idle_seconds: Option<u64>,
+    pub(super) plugin_directory: Option<PathBuf>,
     pub(super) max_answer_bytes: Option<NonZeroUsize>,
     pub(super) max_handles: Option<usize>,
     pub(super) enable_metrics: Option<bool>,
@@ -126,39 +127,32 @@ impl TryFrom<bool> for BulkMemory {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(expecting = "a table")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "a table")]
 pub(super) struct PluginSection {
-    pub(super) path: PathBuf,
-    #[serde(default = "yes")]
-    pub(super) enabled: bool,
-    #[serde(default)]
+    /// None: its file in the plugin directory.
+    pub(super) path: Option<PathBuf>,
+    enabled: Option<bool>,
     pub(super) grants: BTreeMap<String, GrantValue>,
-    #[serde(default)]
     pub(super) limits: limits::PluginLimits,
-    #[serde(default)]
     order: BTreeMap<String, Override>,
-    #[serde(default)]
     max_concurrent_calls: Option<NonZeroU32>,
-    #[serde(default)]
     pub(super) breaker: PartialBreaker,
-    #[serde(default)]
     reuse: Option<Reuse>,
-    #[serde(default)]
     stock: Option<Stock>,
-    #[serde(default)]
     allow_functions: Option<Vec<FunctionPattern>>,
-    #[serde(default)]
     deny_functions: Vec<FunctionPattern>,
 }
 
-fn yes() -> bool {
-    true
-}
-
 impl PluginSection {
-    pub(super) fn spec(self, name: PluginName) -> PluginSpec {
-        let mut spec = PluginSpec::file(name, self.path).limits(self.limits.together());
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled.unwrap_or(true)
+    }
+
+    /// `directory`: where its file lies if it has no path of its own.
+    pub(super) fn spec(self, name: PluginName, directory: Option<&Path>) -> PluginSpec {
+        let path = self.path.unwrap_or_else(|| directory.unwrap_or(Path::new("")).join(format!("{name}.wasm")));
+        let mut spec = PluginSpec::file(name, path).limits(self.limits.together());
         spec.grants = self.grants;
         spec.order = self.order;
         spec.max_concurrent_calls = self.max_concurrent_calls.map(NonZeroU32::get);
@@ -206,6 +200,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Parsed, ConfigError> {
         }
     };
     let file: File = toml::from_str(text).map_err(refused)?;
+    place.check_paths(table.get_ref(), &file)?;
     place.check_limits(table.get_ref(), &file)?;
     place.check_breakers(table.get_ref(), &file)?;
     let values = toml::from_str(text).map_err(refused)?;
@@ -283,6 +278,20 @@ impl Place<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Refuses plugins of which nothing says where they lie.
+    fn check_paths(&self, table: &DeTable<'_>, file: &File) -> Result<(), ConfigError> {
+        let in_directory = file.host.plugin_directory.is_some();
+        match file.plugins.iter().find(|(_, plugin)| plugin.path.is_none() && !in_directory) {
+            None => Ok(()),
+            Some((name, _)) => Err(ConfigError::Value {
+                path: self.path.to_owned(),
+                line: self.line(offset_of(table, &["plugins", name.as_str()]).unwrap_or_default()),
+                key: format!("plugins.{name}"),
+                message: "it has no `path`, and there is no `host.plugin_directory` to look in".to_owned(),
+            }),
+        }
     }
 
     /// Refuses limits that the host or a plugin would refuse later, when the line is not known any more.
@@ -477,7 +486,7 @@ mod tests {
         check(
             "[plugins.a]\nenabled = true\n",
             expect![[r#"
-            tapline.toml:1: `plugins.a`: missing field `path`
+            tapline.toml:1: `plugins.a`: it has no `path`, and there is no `host.plugin_directory` to look in
         "#]],
         );
         check(

@@ -1,10 +1,10 @@
 //! What is in force for one plugin.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Map, Value};
 use tapline_host_core::{
-    PluginName, PluginSpec,
+    PluginName, PluginSource, PluginSpec,
     limits::{Limits, PartialLimits},
 };
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::keys::keys_of;
 
-/// One plugin of the file.
+/// One plugin of the file, or of the plugin directory.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginReport {
     pub(crate) enabled: bool,
@@ -26,10 +26,17 @@ pub(crate) struct PluginReport {
 }
 
 impl PluginReport {
-    /// `file`: all of the file, as it stands.
-    pub(super) fn new(it: &Resolver, name: PluginName, plugin: PluginSection, file: &Value) -> Self {
+    /// `file`: all of the file, as it stands. `directory`: the plugin directory.
+    pub(super) fn new(
+        it: &Resolver,
+        name: PluginName,
+        plugin: PluginSection,
+        file: &Value,
+        directory: Option<&Path>,
+    ) -> Self {
         let table = format!("plugins.{name}");
-        let enabled = plugin.enabled;
+        let enabled = plugin.is_enabled();
+        let has_path = plugin.path.is_some();
         let mut settings = vec![Setting::new(format!("{table}.enabled"), enabled.into(), Origin::Default)];
         flatten(&file["plugins"][name.as_str()], &table, &mut |key, value| {
             let origin = it.in_file(&key);
@@ -55,7 +62,12 @@ impl PluginReport {
             Some((*limit, Lowered { value, origin }))
         });
         let wished = wished.collect();
-        Self { enabled, spec: plugin.spec(name), settings, wished }
+        let spec = plugin.spec(name, directory);
+        if let (false, PluginSource::File(path)) = (has_path, &spec.source) {
+            let origin = it.origin("host.plugin_directory");
+            settings.insert(1, Setting::new(format!("{table}.path"), path.display().to_string().into(), origin));
+        }
+        Self { enabled, spec, settings, wished }
     }
 
     /// Everything that is in force for the plugin. `host`: the settings of the host; `limits`: those of the plugin's calls.

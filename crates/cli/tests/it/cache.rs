@@ -141,8 +141,8 @@ fn what_is_not_there_or_not_ours() {
     place.check(
         &["cache", "stats"],
         expect![[r#"
-            error: cache directory DIR/cache has mode 0777, so that others can write to it
-            hint: take the permission away: chmod go-w
+            error: cache directory DIR/cache has mode 0777, which lets other users in
+            hint: name a directory for compiled plugins alone, or take the permissions away: chmod go-rwx
             [1]
         "#]],
     );

@@ -44,6 +44,7 @@ fn every_value_has_an_origin() {
             log.filter                            warn               flag --log
             log.format                            human              default
             host.plugin_idle_seconds              0                  default
+            host.plugin_directory                 -                  default
             host.pool_size                        100                default
             host.initial_pool_size                2                  tapline.toml:5
             host.max_waiting                      10000              default

@@ -9,6 +9,7 @@
 
 mod cache;
 mod config;
+mod directory;
 mod errors;
 mod plugins;
 mod run;

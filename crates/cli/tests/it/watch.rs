@@ -18,13 +18,13 @@ use crate::{Place, component, site::Serving};
 /// Long enough for a machine that does something else at the same time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Watching {
-    serving: Serving,
+pub(crate) struct Watching {
+    pub(crate) serving: Serving,
     log: Receiver<String>,
 }
 
 impl Watching {
-    fn start(place: &Place) -> Self {
+    pub(crate) fn start(place: &Place) -> Self {
         let mut serving = Serving::with(place, &["serve", "--watch", "--log-format", "json"]);
         let stderr = serving.child.stderr.take().unwrap();
         let (lines, log) = channel();
@@ -36,7 +36,7 @@ impl Watching {
 
     /// Waits for a log line that says this, and returns its fields.
     #[track_caller]
-    fn logged(&self, what: &str) -> Value {
+    pub(crate) fn logged(&self, what: &str) -> Value {
         let until = Instant::now() + PATIENCE;
         let mut all = String::new();
         while let Ok(line) = self.log.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -48,7 +48,7 @@ impl Watching {
         panic!("no line says `{what}`:\n{all}");
     }
 
-    fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         page(&self.serving)
     }
 }
@@ -75,12 +75,12 @@ fn configure(place: &Place, more: &str) {
 }
 
 /// Replaces a file the way installers do: all at once.
-fn replace(place: &Place, path: &str, bytes: &[u8]) {
+pub(crate) fn replace(place: &Place, path: &str, bytes: &[u8]) {
     place.write("new", bytes);
     fs::rename(place.path().join("new"), place.path().join(path)).unwrap();
 }
 
-const READING_TIME: &str = "min read";
+pub(crate) const READING_TIME: &str = "min read";
 const SEO: &str = "<!-- head: first -->";
 
 #[test]

@@ -1,12 +1,13 @@
 //! Compilation is bounded in size, time and memory, and the host serves meanwhile.
 
-use std::{fmt::Write, path::PathBuf, time::Duration};
+use std::{fmt::Write, fs, path::PathBuf, time::Duration};
 
 use expect_test::{Expect, expect};
 use tapline_host_core::{
     Compilation, CompileWorker, Host, HostConfig, LoadError, Party, PluginSpec, cache::CacheError,
     limits::PartialLimits,
 };
+use tempfile::TempDir;
 
 use crate::guests::{Number, assert_serves, component, config, host_with, metric, name, number, number_with, spec};
 
@@ -98,6 +99,34 @@ async fn one_that_takes_too_much_memory_is_ended() {
     );
     assert_eq!(refused(&host), [0, 0, 1, 0]);
     assert_serves(&host).await;
+}
+
+#[tokio::test]
+async fn one_that_finds_no_place_is_refused() {
+    let [known, held] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+    let in_directory = |directory: &TempDir| HostConfig { cache_directory: Some(directory.path().into()), ..config() };
+    let first = || spec("p", number("(local.get $x)"));
+    host(in_directory(&known)).load(first()).await.unwrap();
+    let mut files = fs::read_dir(known.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let entry = files.find(|name| name != "key").unwrap();
+    // Another process compiles the same plugin, and is never done.
+    let compiling = fs::File::create(held.path().join(format!("{entry}.tmp"))).unwrap();
+    compiling.lock().unwrap();
+
+    let compilation = Compilation { max_concurrent: 1, timeout: Duration::from_millis(20), ..Compilation::default() };
+    let host = host(HostConfig { compilation, ..in_directory(&held) });
+    let error = host.load(first()).await.unwrap_err();
+    assert!(matches!(error, LoadError::CompileTimedOut { .. }), "{error:?}");
+    let error = host.load(spec("q", number("(i32.const 1)"))).await.unwrap_err();
+    assert!(matches!(error, LoadError::CompilersBusy { running: 1, .. }), "{error:?}");
+    assert_eq!(error.party(), Party::Operator);
+    check(
+        &error,
+        &expect![[r#"
+            plugin `q` is not compiled: 1 others were, and none was done within 20ms
+            hint: load it again later, or compile in workers, which end in time: `worker` under [host.compilation]"#]],
+    );
+    assert_eq!(refused(&host), [0, 1, 0, 1]);
 }
 
 #[tokio::test]

@@ -157,7 +157,12 @@ async fn a_use_has_its_own_deadline_and_fuel() {
 
 /// Counts the instances that start, and lets none of them once it is told so.
 #[derive(Clone, Default)]
-struct Starts(Arc<(AtomicU32, AtomicBool)>);
+struct Starts {
+    count: Arc<AtomicU32>,
+    is_refused: Arc<AtomicBool>,
+    /// The number of the start at which the host function panics, from 1.
+    panics_at: Option<u32>,
+}
 
 impl Capability for Starts {
     fn grant_name(&self) -> Option<&'static str> {
@@ -173,8 +178,9 @@ impl Capability for Starts {
         linker.instance("test:host/starts@1.0.0")?.func_wrap(
             "start",
             move |_: StoreContextMut<'_, CallState>, (): ()| {
-                starts.0.0.fetch_add(1, Relaxed);
-                match starts.0.1.load(Relaxed) {
+                let number = starts.count.fetch_add(1, Relaxed) + 1;
+                assert!(starts.panics_at != Some(number), "a defect of the capability");
+                match starts.is_refused.load(Relaxed) {
                     true => Err(HostFault { capability: "starts", message: "not now".into() }.into()),
                     false => Ok(()),
                 }
@@ -183,10 +189,8 @@ impl Capability for Starts {
     }
 }
 
-#[tokio::test]
-async fn a_plugin_that_cannot_start_is_not_started_again_and_again_for_nobody() {
-    let starts = Starts::default();
-    let host = Host::builder().config(config()).tap::<Number>().capability(starts.clone()).build().unwrap();
+/// A plugin that tells [`Starts`] of each of its instances, and answers with what it gets.
+fn starting() -> PluginSpec {
     let bytes = component(&format!(
         r#"(import "test:host/starts@1.0.0" (instance $host (export "start" (func))))
            (core func $start (canon lower (func $host "start")))
@@ -199,14 +203,43 @@ async fn a_plugin_that_cannot_start_is_not_started_again_and_again_for_nobody() 
            (instance $e (export "run" (func $run)))
            (export "{NUMBER}" (instance $e))"#
     ));
-    host.load(PluginSpec { breaker: OFF, ..stocked(spec("p", bytes), 1, 4) }).await.unwrap();
-    starts.0.1.store(true, Relaxed);
+    PluginSpec { breaker: OFF, ..stocked(spec("p", bytes), 1, 4) }
+}
+
+#[tokio::test]
+async fn a_plugin_that_cannot_start_is_not_started_again_and_again_for_nobody() {
+    let starts = Starts::default();
+    let host = Host::builder().config(config()).tap::<Number>().capability(starts.clone()).build().unwrap();
+    host.load(starting()).await.unwrap();
+    starts.is_refused.store(true, Relaxed);
     for _ in 0..10 {
         assert!(matches!(ask(&host).await, Err(Fault::HostFunction { .. })));
         tokio::task::yield_now().await;
     }
-    assert_eq!(starts.0.0.load(Relaxed), 1 + 1 + 10, "once to load it, once for the stock, and once for each call");
+    assert_eq!(starts.count.load(Relaxed), 1 + 1 + 10, "once to load it, once for the stock, and once for each call");
     assert_eq!(host.slots().0, 0);
+}
+
+#[tokio::test]
+async fn a_host_function_that_panics_for_the_stock_costs_one_instance_and_no_call() {
+    // The first start is that of the load.
+    let starts = Starts { panics_at: Some(2), ..Starts::default() };
+    let host = Host::builder().config(config()).tap::<Number>().capability(starts.clone()).build().unwrap();
+    host.load(starting()).await.unwrap();
+    let panicked = async {
+        while starts.count.load(Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, panicked).await.unwrap();
+    for call in 1..=5 {
+        assert_eq!(ask(&host).await.unwrap(), 7);
+        // The instance of a call is dropped by whoever keeps the stock, which the panic has not ended.
+        until(&host, |pool| pool.active_vms == 0).await;
+        assert_eq!((starts.count.load(Relaxed), host.slots().0), (2 + call, 0));
+    }
+    assert!(host.unload(&name("p")).await.unwrap());
+    assert_eq!(host.memory().usage().current_pages, 0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod answers;
 mod documents;
+mod functions;
 mod inputs;
 mod limits;
 mod plugins;
