@@ -10,6 +10,7 @@
 mod cache;
 mod config;
 mod errors;
+mod panel;
 mod plugins;
 mod run;
 mod site;
