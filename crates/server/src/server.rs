@@ -33,7 +33,8 @@ pub const DEFAULT_TITLE: &str = "Tapline";
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
 /// How long a server waits for what runs when it is told to end.
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
-/// How long a client may keep the server waiting. Ten times what a request takes on a bad mobile network.
+/// How long a client may keep the server waiting: no longer than [`DEFAULT_DRAIN`], so that a server that is told to end has
+/// answered all who read.
 pub const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of a [`Server`]. Start from `default()` and change what differs.

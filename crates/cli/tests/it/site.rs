@@ -45,11 +45,10 @@ impl Serving {
         let (_, page) = self.get("/_tapline");
         let token = page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
         let url = format!("{}/_tapline/plugins/{plugin}/{action}", self.address);
-        let mut response = ureq::post(url)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .send(format!("token={token}"))
-            .unwrap();
-        let page = response.body_mut().read_to_string().unwrap();
+        let agent = ureq::Agent::config_builder().max_redirects(0).build().new_agent();
+        let form = agent.post(url).header("content-type", "application/x-www-form-urlencoded");
+        let answer = form.send(format!("token={token}")).unwrap();
+        let (_, page) = self.get(answer.headers()["location"].to_str().unwrap().trim_end_matches("#outcome"));
         page.split("role=\"status\" tabindex=\"-1\">").nth(1).unwrap().split("</p>").next().unwrap().to_owned()
     }
 

@@ -114,7 +114,7 @@ impl Site {
                 request = request.header("content-type", "application/x-www-form-urlencoded");
             }
             let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
-            Answer::from(request.send(&form).unwrap())
+            Answer::from(request.send(form.as_str()).unwrap())
         };
         tokio::task::spawn_blocking(send).await.unwrap()
     }
