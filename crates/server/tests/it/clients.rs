@@ -149,7 +149,9 @@ async fn labels_and_titles_with_strange_characters() {
 #[tokio::test]
 async fn five_hundred_plugins() {
     const PLUGINS: usize = 500;
-    let site = Site::new(&[]).await;
+    // Calls wait for each other as long as a slow machine takes.
+    let host = HostConfig { pool_size: 10, max_wait: Duration::from_secs(60), ..HostConfig::default() };
+    let site = Site::with(&[], ServerConfig::default(), host).await;
     let seo: Arc<[u8]> = std::fs::read("../../target/plugins/seo.wasm").unwrap().into();
     let name = |number: usize| PluginName::new(&format!("p{number}")).unwrap();
     let specs = (0..PLUGINS).map(|number| PluginSpec::bytes(name(number), Arc::clone(&seo)));
