@@ -102,7 +102,8 @@ impl Instrument {
     #[must_use]
     pub fn query(&self) -> String {
         let name = self.name;
-        let by = |labels: &[&str]| if labels.is_empty() { String::new() } else { format!(" by ({})", labels.join(", ")) };
+        let by =
+            |labels: &[&str]| if labels.is_empty() { String::new() } else { format!(" by ({})", labels.join(", ")) };
         match self.kind {
             Kind::Counter => format!("sum{} (rate({name}[5m]))", by(self.labels)),
             Kind::Histogram => {
@@ -138,7 +139,11 @@ pub fn markdown() -> String {
     for row in INSTRUMENTS {
         let labels: Vec<String> = row.labels.iter().map(|label| format!("`{label}`")).collect();
         let (name, kind, unit, help) = (row.name, row.kind.as_str(), row.unit.word(), row.help);
-        text.push_str(&format!("| `{name}` | {kind} | {unit} | {} | {help} | `{}` |\n", labels.join(", "), row.query()));
+        text.push_str(&format!(
+            "| `{name}` | {kind} | {unit} | {} | {help} | `{}` |\n",
+            labels.join(", "),
+            row.query()
+        ));
     }
     text
 }

@@ -150,11 +150,13 @@ async fn find(server: &Server, plugin: &PluginName) -> Result<PluginSpec, String
 /// An error, its causes, and what to do.
 fn words_of(error: &LoadError) -> String {
     let mut text = error.to_string();
-    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
-        let cause = cause.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
         }
+        source = cause.source();
     }
     match error.hint() {
         Some(hint) => format!("{text}. To mend it: {hint}."),

@@ -82,8 +82,7 @@ pub(crate) fn render(server: &Server, outcome: Option<Outcome>) -> Result<String
     let host = server.host();
     let (metrics, breakers) = (host.metrics(), host.breakers());
     let snapshots = metrics.tap_snapshots();
-    let taps: BTreeMap<_, _> =
-        snapshots.iter().map(|tap| ((tap.plugin.as_str(), tap.tap.as_str()), tap)).collect();
+    let taps: BTreeMap<_, _> = snapshots.iter().map(|tap| ((tap.plugin.as_str(), tap.tap.as_str()), tap)).collect();
     let seen = Seen { metrics, taps: &taps, breakers: &breakers };
     let order = |tap: &tapline_host_core::Contract| {
         let order = host.order(tap.tap().as_str())?;

@@ -226,7 +226,8 @@ async fn change(
             Redirect::to(&format!("{PANEL}?outcome={number}#outcome")).into_response()
         }
         None => {
-            let text = "Nothing was changed: no plugin of this name is loaded. The page for operators has those that are.";
+            let text =
+                "Nothing was changed: no plugin of this name is loaded. The page for operators has those that are.";
             message(&server, StatusCode::NOT_FOUND, "No such plugin", text)
         }
     }

@@ -106,7 +106,10 @@ mod tests {
         let mut on_the_way: Vec<Response> = (0..4).map(|_| send()).collect();
         assert!(on_the_way.iter().all(|response| response.status() == StatusCode::OK));
         let refused = send();
-        assert_eq!((refused.status(), refused.headers().contains_key("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, true));
+        assert_eq!(
+            (refused.status(), refused.headers().contains_key("retry-after")),
+            (StatusCode::SERVICE_UNAVAILABLE, true)
+        );
         // Read by its client, or dropped with a connection that was cut off.
         let read = to_bytes(on_the_way.remove(0).into_body(), usize::MAX).await.unwrap();
         assert_eq!(read, text().as_bytes());

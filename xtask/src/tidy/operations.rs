@@ -68,7 +68,8 @@ mod tests {
     use super::*;
 
     const RULES: &str = "deploy/observability/rules.yml";
-    const TABLE: &str = "| `tapline_calls_total` | counter |\n| `tapline_time_seconds` | histogram |\n| `rss_bytes` | gauge |\n";
+    const TABLE: &str =
+        "| `tapline_calls_total` | counter |\n| `tapline_time_seconds` | histogram |\n| `rss_bytes` | gauge |\n";
 
     fn found(rules: &str, document: &str) -> Vec<String> {
         let directory = Directory::new(&[(RULES, rules), (METRICS, TABLE), (DOCUMENT, document)]);

@@ -28,7 +28,10 @@ fn a_plugin_is_loaded_again_as_the_configuration_says_then() {
     assert!(said.contains("no capability is called `mail`"), "{said}");
     configure("paht = 1\n");
     let said = serving.press("first", "reload");
-    assert!(said.contains("tapline.toml:8: nothing is called `plugins.first.paht`. To mend it: did you mean"), "{said}");
+    assert!(
+        said.contains("tapline.toml:8: nothing is called `plugins.first.paht`. To mend it: did you mean"),
+        "{said}"
+    );
     configure("enabled = false\n");
     let said = serving.press("first", "reload");
     assert!(said.contains("The configuration has no such plugin any more, or has it switched off."), "{said}");

@@ -124,7 +124,11 @@ async fn a_plugin_is_loaded_again_and_one_that_is_broken_is_not() {
     let page = press(&site, "first", "reload").await;
     says(&page, true, "first is as it was, because reload failed. plugin `first`: cannot read ");
     has(&page, "No such file");
-    says(&press(&site, "gone", "reload").await, true, "gone is as it was, because reload failed. The configuration has no");
+    says(
+        &press(&site, "gone", "reload").await,
+        true,
+        "gone is as it was, because reload failed. The configuration has no",
+    );
     let page = press(&site, "odd", "reload").await;
     says(&page, true, "odd is as it was, because reload failed. tapline.toml:1: &#60;b&#62;nothing");
     has_not(&page, "<b>");
@@ -133,7 +137,11 @@ async fn a_plugin_is_loaded_again_and_one_that_is_broken_is_not() {
     // A disabled plugin can be mended before it is called again.
     install("seo");
     press(&site, "first", "disable").await;
-    says(&press(&site, "first", "reload").await, false, "first was loaded again, from the same file as before. It is still");
+    says(
+        &press(&site, "first", "reload").await,
+        false,
+        "first was loaded again, from the same file as before. It is still",
+    );
     has_not(&site.get("/item/a").await.body, "<!-- head: first -->");
 }
 
@@ -141,7 +149,11 @@ async fn a_plugin_is_loaded_again_and_one_that_is_broken_is_not() {
 async fn without_a_source_nothing_is_loaded_again() {
     let site = site(ServerConfig::default()).await;
     has_not(&site.get("/_tapline").await.body, "Reload");
-    says(&press(&site, "seo", "reload").await, true, "seo is as it was, because reload failed. This server does not know");
+    says(
+        &press(&site, "seo", "reload").await,
+        true,
+        "seo is as it was, because reload failed. This server does not know",
+    );
     has(&site.get("/item/a").await.body, SEO);
 }
 
