@@ -16,9 +16,8 @@ use tokio::{
 
 use crate::{health, respond, seldom::Seldom, server::Server};
 
-/// Text that may be on its way to scrapers at the same time, in KiB. At 9 KB for each handler, which `Metrics::render_as` says,
-/// these are seven scrapes of a host with 1000 handlers: enough for every Prometheus that there is, and a bound for those that
-/// ask and do not read.
+/// Text that may be on its way to scrapers at the same time, in KiB. These are seven scrapes of a host with 500 plugins, at 9 MB
+/// each: enough for every Prometheus that there is, and a bound for those that ask and do not read.
 const ON_THE_WAY_KIB: u32 = 64 << 10;
 
 /// What is handed to a connection at once. The rest stays here, where it is counted.
