@@ -118,7 +118,7 @@ fn specs(global: Global) -> SpecSource {
     SpecSource::new(move |name| match Config::read(&global, std::env::vars_os()) {
         Ok(config) => Ok(config.plugins.into_iter().find(|plugin| plugin.name == *name)),
         Err(error) => {
-            let hint = error.hint().map(|hint| format!(" To mend it: {hint}.")).unwrap_or_default();
+            let hint = error.hint().map(|hint| format!(" To mend it: {hint}")).unwrap_or_default();
             Err(format!("The configuration cannot be used: {}.{hint}", chain(&error).join(": ")))
         }
     })

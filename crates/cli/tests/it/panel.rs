@@ -29,7 +29,7 @@ fn a_plugin_is_loaded_again_as_the_configuration_says_then() {
     configure("paht = 1\n");
     let said = serving.press("first", "reload");
     assert!(
-        said.contains("tapline.toml:8: nothing is called `plugins.first.paht`. To mend it: did you mean"),
+        said.contains("tapline.toml:9: nothing is called `plugins.first.paht`. To mend it: did you mean"),
         "{said}"
     );
     configure("enabled = false\n");
