@@ -140,6 +140,11 @@ impl Run {
         self.progress.tick();
     }
 
+    #[expect(clippy::print_stderr, reason = "what goes wrong in a run is said beside its progress")]
+    fn warn(&self, what: impl std::fmt::Display) {
+        self.progress.suspend(|| eprintln!("warning: {what}"));
+    }
+
     fn add(&mut self, id: impl Into<String>, measured: Estimate) -> Result<()> {
         self.rows.push(Row::new(id, measured)?);
         Ok(())

@@ -124,8 +124,10 @@ specs! {
     Figure "airssys.host" "R37" "ms" (Open) "creating a host";
     Figure "airssys.load" "-" "µs" (AtMost(150.0)) "loading a small compiled plugin from disk, checks and trial included";
     Figure "airssys.load.cache" "-" "µs" (Open) "the part of it that finds and maps the artifact";
+    Figure "airssys.load.hash" "-" "µs" (Open) "the part of that which is the SHA-256 of the bytes, by which the artifact is found";
     Figure "airssys.load-1mb" "-" "ms" (AtMost(0.5)) "loading a compiled module of 1 MB from disk";
     Figure "airssys.load-1mb.cache" "-" "ms" (Open) "the part of it that finds and maps the artifact";
+    Figure "airssys.load-1mb.hash" "-" "ms" (Open) "the part of that which is the SHA-256 of the bytes, by which the artifact is found";
     Figure "airssys.call.sync" "-" "µs" (AtMost(0.2)) "an empty call on a live instance, bare wasmtime with our settings";
     Figure "airssys.call.async" "-" "µs" (AtMost(0.5)) "the same as a fiber";
     Figure "riptide.cold" "-" "ms" (Open) "new host, load a small compiled plugin from disk, first call";

@@ -2,7 +2,8 @@
 //!
 //! `stop-latency [--stops N]`, in release mode, on a quiet machine. Three tables, each isolating one thing:
 //!
-//! 1. From the deadline of a call to the return of its dispatch, for guests that spin in different ways. N stops each.
+//! 1. From the deadline of a call to the return of its dispatch, for guests that spin in different ways. N stops each. The first
+//!    row is the control: what two native threads make of the same clock on this machine.
 //! 2. The p99 of 99 neighbours while one more plugin spins all the time, as a ratio to their p99 without it. Rounds with
 //!    and without take turns; the ratio is taken within each pair of rounds, so that the spread shows what the machine does.
 //! 3. The same guest through bare wasmtime with the host's settings, with the epoch clock, fuel and the limiter each
@@ -10,7 +11,17 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 
-use std::{error::Error, fmt::Write as _, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    hint,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
 use tapline_host_core::{
     Call, CallError, CallState, Capability, Collect, EPOCH_TICK, Fault, Host, HostConfig, Interface, PluginName,
@@ -147,6 +158,7 @@ async fn lateness(stops: usize) -> Result<(), Failure> {
         "how late a guest is stopped, from its deadline of {LIMIT:?} to the return of the dispatch, {stops} stops each\n"
     );
     println!("| guest | p50 | p99 | most |\n|---|---|---|---|");
+    print_row("none: a native thread that spins, and another that counts ticks", &mut native_stops(stops, LIMIT));
     for (what, bytes) in spinners {
         let host = host(&[("spinner", bytes, LIMIT)]).await?;
         let at_once = if what == CROWD { 6 } else { 1 };
@@ -158,11 +170,40 @@ async fn lateness(stops: usize) -> Result<(), Failure> {
         while let Some(done) = tasks.join_next().await {
             late.extend(done??);
         }
-        let [p50, p99, most] = quantiles(&mut late, [0.5, 0.99, 1.0]);
-        println!("| {what} | {p50:.2?} | {p99:.2?} | {most:.2?} |");
+        print_row(what, &mut late);
     }
     println!();
     Ok(())
+}
+
+fn print_row(what: &str, late: &mut [Duration]) {
+    let [p50, p99, most] = quantiles(late, [0.5, 0.99, 1.0]);
+    println!("| {what} | {p50:.2?} | {p99:.2?} | {most:.2?} |");
+}
+
+/// What the machine does by itself: how much later than `limit` a loop without a guest sees the first tick after it.
+fn native_stops(stops: usize, limit: Duration) -> Vec<Duration> {
+    let ticks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::downgrade(&ticks);
+    thread::spawn(move || {
+        while let Some(ticks) = counted.upgrade() {
+            ticks.fetch_add(1, Relaxed);
+            drop(ticks);
+            thread::sleep(EPOCH_TICK);
+        }
+    });
+    let stop = || {
+        let (start, mut seen) = (Instant::now(), 0);
+        loop {
+            let now = ticks.load(Relaxed);
+            if now != seen && start.elapsed() >= limit {
+                return start.elapsed().saturating_sub(limit);
+            }
+            seen = now;
+            hint::spin_loop();
+        }
+    };
+    (0..stops).map(|_| stop()).collect()
 }
 
 /// How much later than `limit` each call came back.

@@ -23,13 +23,16 @@ pub(super) fn why(report: &Report, id: &str) -> String {
                 .to_owned()
         }
         "airssys.load" => format!(
-            "Finding and mapping the artifact alone takes {} µs (`airssys.load.cache`); the rest reads the manifest, links, and \
-             makes one instance on trial.",
-            value("airssys.load.cache")
+            "Finding and mapping the artifact alone takes {} µs (`airssys.load.cache`), of it the SHA-256 of the bytes {} µs \
+             (`airssys.load.hash`); the rest reads the manifest, links, and makes one instance on trial.",
+            value("airssys.load.cache"),
+            value("airssys.load.hash")
         ),
         "airssys.load-1mb" => format!(
-            "Hashing the bytes, checking the artifact's authenticator and mapping it takes {} ms (`airssys.load-1mb.cache`); the \
-             rest is the check of every function's section and one instance on trial.",
+            "The SHA-256 of the bytes, by which an artifact is found, takes {} ms (`airssys.load-1mb.hash`); with it, checking the \
+             artifact's authenticator and letting the engine map it take {} ms (`airssys.load-1mb.cache`). The rest is the check of \
+             every function's section and one instance on trial.",
+            value("airssys.load-1mb.hash"),
             value("airssys.load-1mb.cache")
         ),
         "p8.start" => format!(
@@ -38,13 +41,13 @@ pub(super) fn why(report: &Report, id: &str) -> String {
             value("airssys.load")
         ),
         "p8.serve" => format!(
-            "Until `main` and back the process takes {} ms (`p8.serve.process`), opening the database {} ms \
-             (`p8.serve.database`), making the engine and linking what is offered {} ms (`p8.serve.host`), reading and checking \
-             the plugins {} ms (`p8.serve.plugins`).",
+            "Until `main` and back the process takes {} ms (`p8.serve.process`), making the engine and linking what is offered \
+             {} ms (`p8.serve.host`), reading and checking the plugins {} ms (`p8.serve.plugins`), and the database, which is opened \
+             meanwhile, {} ms more (`p8.serve.database`).",
             value("p8.serve.process"),
-            value("p8.serve.database"),
             value("p8.serve.host"),
             value("p8.serve.plugins"),
+            value("p8.serve.database"),
         ),
         "airssys.call.sync" | "airssys.call.async" => {
             "This is bare wasmtime with our engine settings: there is nothing of ours in it to take away.".to_owned()

@@ -41,14 +41,24 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
 }
 
 /// Waits for requests under one deadline: a deadlock is a number, and no hang. How many did not answer.
-async fn all(requests: Vec<JoinHandle<bool>>) -> usize {
+async fn all(run: &mut Run, requests: Vec<JoinHandle<Result<()>>>) -> usize {
     let mut left = requests.len();
+    let mut failures = Vec::new();
     let answered = async {
         for request in requests {
-            left -= usize::from(matches!(request.await, Ok(true)));
+            match request.await.map_err(Into::into).flatten() {
+                Ok(()) => left -= 1,
+                Err(error) => failures.push(error),
+            }
         }
     };
-    let _ = timeout(PATIENCE, answered).await;
+    let ended = timeout(PATIENCE, answered).await;
+    if let Some(failure) = failures.first() {
+        run.warn(format!("{} requests failed, the first one with: {failure:#}", failures.len()));
+    }
+    if ended.is_err() {
+        run.warn(format!("after {PATIENCE:?}, {} requests had no answer", left - failures.len()));
+    }
     left
 }
 
@@ -63,11 +73,12 @@ async fn waits(run: &mut Run, counts: &[usize]) -> Result<usize> {
             let requests = (0..count).map(|_| {
                 let host = host.clone();
                 tokio::spawn(async move {
-                    let outcome = host.dispatch(Waiting, &WAIT).await;
-                    outcome.is_ok_and(|outcome| matches!(outcome.answers[..], [(_, WAIT)]))
+                    let outcome = host.dispatch(Waiting, &WAIT).await?;
+                    ensure!(matches!(outcome.answers[..], [(_, WAIT)]), "{:?}", outcome.failures);
+                    Ok(())
                 })
             });
-            unanswered += all(requests.collect()).await;
+            unanswered += all(run, requests.collect()).await;
             if round > 0 {
                 times.push(nanoseconds(start));
             }
@@ -105,10 +116,10 @@ impl Site {
         Ok(Self { host, item: asking(1)?, directory })
     }
 
-    fn requests(&self, count: usize) -> Vec<JoinHandle<bool>> {
+    fn requests(&self, count: usize) -> Vec<JoinHandle<Result<()>>> {
         let request = |_| {
             let (host, item) = (self.host.clone(), Arc::clone(&self.item));
-            tokio::spawn(async move { query(&host, &item).await.is_ok() })
+            tokio::spawn(async move { query(&host, &item).await })
         };
         (0..count).map(request).collect()
     }
@@ -142,7 +153,7 @@ async fn queries(run: &mut Run, counts: &[usize]) -> Result<usize> {
         let mut times = Vec::new();
         for _ in 0..run.scale.pick(5, if count > 1000 { 1 } else { 3 }, 1) {
             let start = Instant::now();
-            unanswered += all(site.requests(count)).await;
+            unanswered += all(run, site.requests(count)).await;
             times.push(nanoseconds(start));
         }
         run.millis(format!("gate3.query.{count}"), &times)?;
@@ -156,7 +167,7 @@ async fn one_connection(run: &mut Run) -> Result<()> {
     let site = Site::new(SLOTS, 1).await?;
     query(&site.host, &site.item).await?;
     let start = Instant::now();
-    let unanswered = all(site.requests(waiters)).await;
+    let unanswered = all(run, site.requests(waiters)).await;
     run.millis("gate3.one-connection.wall", &[nanoseconds(start)])?;
     run.add("gate3.one-connection", Estimate::exact(unanswered as f64))
 }

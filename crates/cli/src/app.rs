@@ -57,13 +57,15 @@ pub(crate) struct App {
     _scratch: Option<TempDir>,
 }
 
-/// How long the stages of a start took. What comes before them, the start of the process, only its parent can measure.
+/// How long the stages of a start took, one after the other. What comes before them, the start of the process, only its parent
+/// can measure.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StartStages {
     pub(crate) config: Duration,
-    pub(crate) database: Duration,
     pub(crate) host: Duration,
     pub(crate) plugins: Duration,
+    /// What was left to do when the plugins were read: it is opened meanwhile.
+    pub(crate) database: Duration,
 }
 
 impl App {
@@ -83,21 +85,34 @@ impl App {
             config.database = format!("sqlite:{}", scratch.path().join("empty.db").display());
         }
         let how = StoreConfig { create: need != Need::There, ..StoreConfig::default() };
-        let store = Store::open_with(&config.database, &how).await?;
-        // The store has made the file: the capability opens it anew, and only to read.
-        let database = Database::connect(&config.database, DatabaseConfig::default()).await?;
-        stages.database = lap();
+        let database = Database::connect_lazy(&config.database, DatabaseConfig::default())?;
+        // The file is opened while the host is built and reads its plugins. The store may have to make it: only then is it
+        // there for the capability, which opens it anew, and only to read.
+        let opening = tokio::spawn({
+            let (url, database) = (config.database.clone(), database.clone());
+            async move {
+                let store = Store::open_with(&url, &how).await?;
+                database.check().await?;
+                anyhow::Ok(store)
+            }
+        });
         let builder = Host::builder().config(config.host.clone());
         let builder = register(builder).capability(Log).capability(database.clone());
         let host = tapline_host_wasi::register(builder).build()?;
         database.record_with(host.metrics().host_call(DATABASE));
         stages.host = lap();
         let plugins = std::mem::take(&mut config.plugins);
-        match code {
-            Code::Now => load(&host, plugins).await?,
-            Code::Later => load_lazily(&host, plugins).await?,
-        }
+        let loaded = match code {
+            Code::Now => load(&host, plugins).await,
+            Code::Later => match host.load_all_lazily(plugins).await {
+                Ok(_) => Ok(()),
+                Err(errors) => Err(PluginsRefused { errors }.into()),
+            },
+        };
         stages.plugins = lap();
+        let store = opening.await.context("opening the database made the program panic")??;
+        stages.database = lap();
+        loaded?;
         Ok(Self { host, store, config, stages, specs: specs(global.clone()), _scratch: scratch })
     }
 
@@ -136,22 +151,6 @@ async fn load(host: &Host, plugins: Vec<PluginSpec>) -> Result<()> {
         progress.inc(1);
     }
     progress.finish_and_clear();
-    if errors.is_empty() { Ok(()) } else { Err(PluginsRefused { errors }.into()) }
-}
-
-/// Reads and checks all plugins, as many at once as there are processors, and collects everything that is wrong.
-async fn load_lazily(host: &Host, plugins: Vec<PluginSpec>) -> Result<()> {
-    let load = |plugin| {
-        let host = host.clone();
-        tokio::spawn(async move { host.load_lazily(plugin).await })
-    };
-    let loading: Vec<_> = plugins.into_iter().map(load).collect();
-    let mut errors = Vec::new();
-    for loaded in loading {
-        if let Err(error) = loaded.await.context("a plugin made the program panic")? {
-            errors.push(error);
-        }
-    }
     if errors.is_empty() { Ok(()) } else { Err(PluginsRefused { errors }.into()) }
 }
 

@@ -7,7 +7,7 @@ use tapline_tap_dispatch::{PluginName, TapName};
 use tokio::time::Instant;
 use wasmtime::{
     Store, Trap, UpdateDeadline, WasmBacktrace,
-    component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, Val},
+    component::{ComponentNamedList, Instance, Lift, Lower, Val},
 };
 
 use crate::{
@@ -232,8 +232,8 @@ impl Call {
     /// [`Call::invoke`] for a function whose types are known only at run time.
     pub(crate) async fn invoke_dynamic(&mut self, params: &[Val]) -> Result<Vec<Val>, CallError> {
         let intact = std::mem::replace(&mut self.intact, false);
-        let function = self.function_index(self.handler().index).ok();
-        let func = self.instance.zip(function).and_then(|(instance, it)| instance.get_func(&mut self.store, it));
+        let function = self.code.function(self.handler().index).ok();
+        let func = self.instance.zip(function).and_then(|(instance, it)| instance.get_func(&mut self.store, it.index));
         let result = match func {
             Some(func) => {
                 // Whatever stands there is replaced.
@@ -257,12 +257,7 @@ impl Call {
         R: ComponentNamedList + Lift,
     {
         let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
-        let function = self.function_index(self.handler().index)?;
-        instance.get_typed_func::<P, R>(&mut self.store, &function)
-    }
-
-    fn function_index(&self, index: usize) -> wasmtime::Result<ComponentExportIndex> {
-        self.code.functions.get(index).copied().ok_or_else(|| wasmtime::Error::msg("the code has no such function"))
+        self.code.function(self.handler().index)?.typed(instance, &mut self.store)
     }
 
     /// Checks the signature of one of the plugin's functions; see [`Tap::check`](crate::Tap::check).
@@ -273,9 +268,9 @@ impl Call {
         check: fn(usize, &mut crate::tap::Signature<'_>) -> wasmtime::Result<()>,
     ) -> wasmtime::Result<()> {
         let instance = self.instance.ok_or_else(|| wasmtime::Error::msg("the call has no instance"))?;
-        let function = self.function_index(index)?;
+        let function = self.code.function(index)?;
         let func = instance
-            .get_func(&mut self.store, function)
+            .get_func(&mut self.store, function.index)
             .ok_or_else(|| wasmtime::Error::msg("the interface has no function of that name"))?;
         check(interface, &mut crate::tap::Signature { store: &mut self.store, func })
     }

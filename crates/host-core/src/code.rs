@@ -15,7 +15,7 @@ use std::{
 use tapline_cache::{ArtifactKey, DiskState, Loaded, Source, Wasm};
 use tapline_metrics::CacheLevel;
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ComponentExportIndex, InstancePre};
+use wasmtime::component::InstancePre;
 
 use crate::{
     call::{Call, Handler},
@@ -29,13 +29,20 @@ use crate::{
     stages::Stages,
     state::{CallState, panic_message},
     tap::{Interface, TapKind},
+    typed::CodeFunction,
 };
 
 /// What calls need of a plugin's code. Whoever has it keeps the code alive.
 pub(crate) struct Code {
     pub(crate) pre: InstancePre<CallState>,
     /// The functions of the plugin's taps, in the order of [`PluginCode::taps`].
-    pub(crate) functions: Vec<ComponentExportIndex>,
+    pub(crate) functions: Vec<CodeFunction>,
+}
+
+impl Code {
+    pub(crate) fn function(&self, index: usize) -> wasmtime::Result<&CodeFunction> {
+        self.functions.get(index).ok_or_else(|| wasmtime::Error::msg("the code has no such function"))
+    }
 }
 
 /// Where a plugin's code is, or comes from.
@@ -177,6 +184,7 @@ pub(crate) async fn bring_now(handler: &Arc<Handler>, mut stages: Stages) -> Res
         component
             .get_export_index(None, interface)
             .and_then(|instance| component.get_export_index(Some(&instance), function))
+            .map(CodeFunction::new)
             .ok_or_else(|| LoadError::Signature {
                 plugin: name.clone(),
                 interface: interface.to_owned(),

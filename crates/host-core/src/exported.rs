@@ -28,6 +28,7 @@ use crate::{
     read,
     stages::Stages,
     tap::{Interface, Signature, Tap},
+    typed::CodeFunction,
 };
 
 /// Most functions that a component may export to be loaded for them: the host keeps something for each.
@@ -173,7 +174,7 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
     let tap = TapName::new(Invoke::NAME)
         .map_err(|error| LoadError::Engine { plugin: plugin.name.clone(), source: error.into() })?;
     let metrics = host.inner.metrics.tap(plugin.name.as_ref(), tap.as_ref());
-    let functions = found.iter().map(|(.., function)| *function).collect();
+    let functions = found.iter().map(|(.., function)| CodeFunction::new(*function)).collect();
     plugin.code.put(Arc::new(Code { pre, functions }));
     let list = found.into_iter().enumerate().map(|(index, (name, ty, _))| {
         let handler = Handler {

@@ -194,7 +194,9 @@ impl Host {
         self.refuse_duplicate(&spec)?;
         // Compiling may take long; nobody who loads or unloads another plugin waits for it.
         let loaded = load::load(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
-        self.add(loaded).await
+        let plugin = Arc::clone(&loaded.plugin);
+        self.add(vec![loaded]).await?;
+        Ok(plugin)
     }
 
     /// Loads one plugin without its code: reads and checks the file, and puts it into the order of its taps. Its code is
@@ -208,7 +210,29 @@ impl Host {
     pub async fn load_lazily(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
         self.refuse_duplicate(&spec)?;
         let loaded = load::load_lazily(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
-        self.add(loaded).await
+        let plugin = Arc::clone(&loaded.plugin);
+        self.add(vec![loaded]).await?;
+        Ok(plugin)
+    }
+
+    /// [`Host::load_lazily`] for many plugins, which a start does faster than one after the other: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with any of them, in their order.
+    pub async fn load_all_lazily(&self, specs: Vec<PluginSpec>) -> Result<Vec<Arc<Plugin>>, Vec<LoadError>> {
+        let mut errors: Vec<_> = specs.iter().filter_map(|spec| self.refuse_duplicate(spec).err()).collect();
+        let mut loaded = Vec::with_capacity(specs.len());
+        for plugin in load::load_all_lazily(&self.inner, specs).await {
+            match plugin {
+                Ok(plugin) => loaded.push(plugin),
+                Err(error) => errors.push(self.inner.refused(error)),
+            }
+        }
+        match errors.is_empty() {
+            true => self.add(loaded).await.map_err(|error| vec![error]),
+            false => Err(errors),
+        }
     }
 
     fn refuse_duplicate(&self, spec: &PluginSpec) -> Result<(), LoadError> {
@@ -218,15 +242,20 @@ impl Host {
         }
     }
 
-    async fn add(&self, loaded: load::Loaded) -> Result<Arc<Plugin>, LoadError> {
+    /// In one step: the order of the taps is found once, however many there are.
+    async fn add(&self, loaded: Vec<load::Loaded>) -> Result<Vec<Arc<Plugin>>, LoadError> {
         let _guard = self.inner.loading.lock().await;
-        let plugin = Arc::clone(&loaded.plugin);
         let mut plugins = self.registry().plugins.clone();
-        if plugins.insert(plugin.name.clone(), loaded).is_some() {
-            return Err(LoadError::Duplicate { plugin: plugin.name.clone() });
+        let mut added = Vec::with_capacity(loaded.len());
+        for loaded in loaded {
+            let plugin = Arc::clone(&loaded.plugin);
+            if plugins.insert(plugin.name.clone(), loaded).is_some() {
+                return Err(LoadError::Duplicate { plugin: plugin.name.clone() });
+            }
+            added.push(plugin);
         }
         self.install(plugins)?;
-        Ok(plugin)
+        Ok(added)
     }
 
     /// Takes a plugin out. Calls that run end as they would have; new dispatches do not see it. `false`: there was

@@ -78,6 +78,7 @@ mod stock;
 mod swap;
 mod tap;
 mod text;
+mod typed;
 
 pub use breaker::BreakerStatus;
 pub use call::Call;

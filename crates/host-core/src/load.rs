@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZero,
     sync::{Arc, atomic::AtomicBool},
+    thread,
 };
 
 use tapline_cache::Wasm;
@@ -85,8 +87,40 @@ pub(crate) async fn load_wasm(
 
 /// Reads and checks one plugin: everything that can be known without its code, which the first call brings.
 pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
-    let wasm = read::read(&spec.name, &spec.source, host.config.compilation.max_component_bytes).await?;
-    let manifest = read::manifest(&spec.name, &wasm).await?;
+    let (host, plugin) = (Arc::clone(host), spec.name.clone());
+    let loading = tokio::task::spawn_blocking(move || load_lazily_now(&host, spec));
+    loading.await.map_err(|error| LoadError::Engine { plugin, source: error.into() })?
+}
+
+/// [`load_lazily`] for many plugins. The answers are in their order.
+///
+/// On as many threads as there are processors, and no more: a plugin takes a fraction of a millisecond, and a thread that is
+/// made for it takes as long.
+pub(crate) async fn load_all_lazily(host: &Arc<Inner>, specs: Vec<PluginSpec>) -> Vec<Result<Loaded, LoadError>> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = specs.len().div_ceil(threads).max(1);
+    let mut specs = specs.into_iter();
+    let mut running = Vec::new();
+    loop {
+        let some: Vec<_> = specs.by_ref().take(share).collect();
+        let Some(first) = some.first().map(|spec| spec.name.clone()) else { break };
+        let host = Arc::clone(host);
+        let work = move || some.into_iter().map(|spec| load_lazily_now(&host, spec)).collect::<Vec<_>>();
+        running.push((first, tokio::task::spawn_blocking(work)));
+    }
+    let mut loaded = Vec::new();
+    for (plugin, some) in running {
+        match some.await {
+            Ok(some) => loaded.extend(some),
+            Err(error) => loaded.push(Err(LoadError::Engine { plugin, source: error.into() })),
+        }
+    }
+    loaded
+}
+
+fn load_lazily_now(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
+    let wasm = read::read_now(&spec.name, &spec.source, host.config.compilation.max_component_bytes)?;
+    let manifest = Manifest::read(&spec.name, wasm.bytes())?;
     check_plugin(host, spec, wasm, manifest)
 }
 

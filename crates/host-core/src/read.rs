@@ -19,29 +19,28 @@ const HASHED_AT_ONCE: usize = 64 << 10;
 
 /// The bytes of a component that is not too large to be looked at, hashed.
 pub(crate) async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Wasm, LoadError> {
-    let too_large = |needs| LoadError::TooLarge { plugin: name.clone(), what: "bytes", needs, limit: max };
-    if let PluginSource::Bytes(bytes) = source {
-        if bytes.len() as u64 > max {
-            return Err(too_large(bytes.len() as u64));
-        }
-        if bytes.len() <= HASHED_AT_ONCE {
-            return Ok(Wasm::new(Arc::clone(bytes)));
-        }
+    if let PluginSource::Bytes(bytes) = source
+        && bytes.len() <= HASHED_AT_ONCE
+    {
+        return read_now(name, source, max);
     }
-    let source = source.clone();
+    let (plugin, source) = (name.clone(), source.clone());
     // Reading and hashing take long enough to hold up the other tasks of this thread.
-    let read = tokio::task::spawn_blocking(move || match source {
-        PluginSource::Bytes(bytes) => Ok(Wasm::new(bytes)),
-        PluginSource::File(path) => match read_component(&path, max) {
+    let reading = tokio::task::spawn_blocking(move || read_now(&plugin, &source, max));
+    reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
+}
+
+/// [`read`] on this thread, which waits for the disk.
+pub(crate) fn read_now(name: &PluginName, source: &PluginSource, max: u64) -> Result<Wasm, LoadError> {
+    let too_large = |needs| LoadError::TooLarge { plugin: name.clone(), what: "bytes", needs, limit: max };
+    match source {
+        PluginSource::Bytes(bytes) if bytes.len() as u64 > max => Err(too_large(bytes.len() as u64)),
+        PluginSource::Bytes(bytes) => Ok(Wasm::new(Arc::clone(bytes))),
+        PluginSource::File(path) => match read_component(path, max) {
             Ok(bytes) => Ok(Wasm::new(bytes)),
-            Err(refused) => Err((path, refused)),
+            Err(Ok(size)) => Err(too_large(size)),
+            Err(Err(source)) => Err(LoadError::Read { plugin: name.clone(), path: path.clone(), source }),
         },
-    });
-    match read.await {
-        Ok(Ok(wasm)) => Ok(wasm),
-        Ok(Err((_, Ok(size)))) => Err(too_large(size)),
-        Ok(Err((path, Err(source)))) => Err(LoadError::Read { plugin: name.clone(), path, source }),
-        Err(error) => Err(LoadError::Engine { plugin: name.clone(), source: error.into() }),
     }
 }
 

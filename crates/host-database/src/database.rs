@@ -32,11 +32,31 @@ impl Database {
     /// There is no such file, it is not a database, or it is locked for longer than
     /// [`DatabaseConfig::busy_timeout`].
     pub async fn connect(url: &str, config: DatabaseConfig) -> Result<Self, DatabaseError> {
+        let database = Self::connect_lazy(url, config)?;
+        database.check().await?;
+        Ok(database)
+    }
+
+    /// [`Database::connect`] without a look at the file, which the first query opens. For a program that starts faster when
+    /// the host is built meanwhile; it calls [`Database::check`] before it relies on the database.
+    ///
+    /// # Errors
+    ///
+    /// The address is none of SQLite, or a setting cannot work.
+    pub fn connect_lazy(url: &str, config: DatabaseConfig) -> Result<Self, DatabaseError> {
         if config.max_connections == 0 {
             return Err(DatabaseError::Setting { setting: "max_connections", message: "a query needs one" });
         }
-        let backend = Sqlite::connect(url, &config).await?;
-        Ok(Self { backend, metrics: Arc::default() })
+        Ok(Self { backend: Sqlite::new(url, &config)?, metrics: Arc::default() })
+    }
+
+    /// Whether there is a database that can be read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::connect`] about the file.
+    pub async fn check(&self) -> Result<(), DatabaseError> {
+        self.backend.check().await
     }
 
     /// Records how long the queries of plugins take, from now on: `host.metrics().host_call("database")`, once the

@@ -1,6 +1,6 @@
 //! SQLite: how it is opened, asked and understood.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use futures_util::TryStreamExt;
 use libsqlite3_sys as ffi;
@@ -22,10 +22,10 @@ use crate::{
 /// Rows that a connection reads ahead. One, because SQLite makes a row before it can be counted, and each may be large;
 /// it costs some five microseconds for each row.
 const ROWS_AHEAD: usize = 1;
-/// What a transaction reads first. Without it SQLite compiles with the schema that it last saw, notices a change only at
-/// the first row, and compiles again; sqlx would go on with the columns of the first time, and panic at a new one. A
-/// transaction that has read something keeps its schema.
-const READ_SCHEMA: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
+/// How a transaction begins, in one message to the connection's thread. Without the read, SQLite compiles with the schema that
+/// it last saw, notices a change only at the first row, and compiles again; sqlx would go on with the columns of the first
+/// time, and panic at a new one. A transaction that has read something keeps its schema.
+const BEGIN: &str = "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1";
 /// Longest message of SQLite that a guest is told, in bytes: it may repeat a part of the statement.
 const MAX_MESSAGE: usize = 1024;
 
@@ -33,10 +33,12 @@ const MAX_MESSAGE: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Sqlite {
     pool: SqlitePool,
+    path: Arc<Path>,
 }
 
 impl Sqlite {
-    pub(crate) async fn connect(url: &str, config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+    /// Opens nothing yet.
+    pub(crate) fn new(url: &str, config: &DatabaseConfig) -> Result<Self, DatabaseError> {
         let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
         if scheme != "sqlite" || scheme == url {
             return Err(DatabaseError::Scheme { scheme: scheme.to_owned() });
@@ -44,11 +46,6 @@ impl Sqlite {
         let address: SqliteConnectOptions =
             url.parse().map_err(|source| DatabaseError::Open { path: url.into(), source })?;
         let path = address.get_filename();
-        // SQLite says only that it cannot open a file.
-        if !path.exists() {
-            return Err(DatabaseError::Missing { path: path.to_owned() });
-        }
-        let options = options(path, config);
         let pool = SqlitePoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
@@ -57,11 +54,19 @@ impl Sqlite {
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlite_guard::install(&mut connection.lock_handle().await?) })
             })
-            .connect_lazy_with(options);
+            .connect_lazy_with(options(path, config));
+        Ok(Self { pool, path: path.into() })
+    }
+
+    pub(crate) async fn check(&self) -> Result<(), DatabaseError> {
+        // SQLite says only that it cannot open a file.
+        if !self.path.exists() {
+            return Err(DatabaseError::Missing { path: self.path.to_path_buf() });
+        }
         // SQLite opens a file without a look at it; this makes it read the first page.
-        match pool.fetch_one("SELECT count(*) FROM sqlite_schema").await {
-            Ok(_) => Ok(Self { pool }),
-            Err(source) => Err(DatabaseError::Open { path: path.to_owned(), source }),
+        match self.pool.fetch_one("SELECT count(*) FROM sqlite_schema").await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(DatabaseError::Open { path: self.path.to_path_buf(), source }),
         }
     }
 
@@ -86,7 +91,7 @@ impl Sqlite {
             Failure::Database(error) => query_error(&error, running.take_refused()),
             Failure::Connection(error) => {
                 connection.close_on_drop();
-                QueryError::Unavailable(cut(&error.to_string(), MAX_MESSAGE).to_owned())
+                query_error(&error, None)
             }
         })
     }
@@ -112,7 +117,7 @@ enum Failure {
     Refused(QueryError),
     /// Said by the database about this statement.
     Database(sqlx::Error),
-    /// The connection is of no use to anybody.
+    /// The connection is of no use to anybody: its thread is gone, or it may be in the middle of a transaction.
     Connection(sqlx::Error),
 }
 
@@ -138,8 +143,7 @@ async fn ask(
     parameters: Vec<Value>,
 ) -> Result<Rows, Failure> {
     // Dropped at the end, which sends a rollback to the connection's thread and does not wait for it.
-    let mut transaction = connection.begin().await.map_err(Failure::Connection)?;
-    transaction.execute(READ_SCHEMA).await?;
+    let mut transaction = connection.begin_with(BEGIN).await.map_err(Failure::Connection)?;
     // Declared after the transaction, and so dropped before it: the rollback is not the guest's.
     let _guest = running.guest();
     let statement = transaction.prepare(AssertSqlSafe(sql).into_sql_str()).await?;

@@ -45,6 +45,28 @@ async fn nothing_is_compiled_until_the_first_call() {
     assert_eq!(loads(&host, "compiled"), 1);
 }
 
+#[tokio::test]
+async fn many_plugins_are_loaded_at_once_or_none_of_them() {
+    let host = host(config());
+    let same = |plugin: &str| spec(plugin, number("(local.get $x)"));
+    let broken = |plugin: &str| spec(plugin, b"no component".to_vec());
+    let errors = host.load_all_lazily(vec![same("a"), broken("b"), same("c"), broken("d")]).await.unwrap_err();
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert!(errors.len() == 2 && errors[0].contains("`b`") && errors[1].contains("`d`"), "{errors:?}");
+    let twice = host.load_all_lazily(vec![same("a"), same("c"), same("a")]).await.unwrap_err();
+    assert!(matches!(&twice[..], [LoadError::Duplicate { plugin }] if plugin.as_ref() == "a"), "{twice:?}");
+    assert!(host.plugins().is_empty(), "nothing of what was refused is there");
+
+    let names: Vec<_> = (0..25).map(|number| format!("p{number:02}")).collect();
+    let loaded = host.load_all_lazily(names.iter().map(|plugin| same(plugin)).collect()).await.unwrap();
+    assert_eq!(loaded.iter().map(|plugin| plugin.name().to_string()).collect::<Vec<_>>(), names);
+    assert_eq!(host.order("number").unwrap().plugins().len(), 25);
+    let again = host.load_all_lazily(vec![same("p03"), same("new")]).await.unwrap_err();
+    assert!(matches!(&again[..], [LoadError::Duplicate { plugin }] if plugin.as_ref() == "p03"), "{again:?}");
+    assert_eq!(answers(&host, 5).await, [5; 25]);
+    assert!(host.load_all_lazily(Vec::new()).await.unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_first_calls_bring_the_code_once() {
     let host = host(config());

@@ -15,3 +15,4 @@ mod reloading;
 mod reuse;
 mod share;
 mod stock;
+mod typed;

@@ -177,3 +177,20 @@ async fn a_table_that_changes_all_the_time_never_breaks_a_row() {
     assert!(answers > 0);
     assert_eq!(site.ask("SELECT * FROM t", []).await.unwrap().columns, ["a"]);
 }
+
+/// One query begins where another has just ended, on the same connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_queries_on_four_connections_are_all_answered() {
+    let schema = "CREATE TABLE t (id TEXT PRIMARY KEY, x); INSERT INTO t VALUES ('a', 7)";
+    let site = Site::with(schema, DatabaseConfig { max_connections: 4, acquire_timeout: PATIENCE, ..config() }).await;
+    let queries = (0..3000).map(|_| {
+        let database = site.database.clone();
+        tokio::spawn(async move {
+            let id = vec![Value::Text("a".to_owned())];
+            database.run("SELECT x FROM t WHERE id = ?", id, Instant::now() + PATIENCE).await
+        })
+    });
+    for query in queries.collect::<Vec<_>>() {
+        assert_eq!(query.await.unwrap().unwrap().rows, [[Value::Integer(7)]]);
+    }
+}
