@@ -26,12 +26,15 @@ Runs a host under load, with a plugin that is replaced every second, and looks a
 
 Usage: cargo xtask observability --check | --screenshots
 
-  --check        the rules are right and their tests pass; every query of every dashboard and every alert has data; the
-                 operator's page works in a browser, with scripts and without
+  --check        the rules are right and their tests pass; every query of every dashboard and every alert has data, and those of
+                 the documents are answered; the operator's page works in a browser, with scripts and without, and no page
+                 of somebody else presses its buttons
   --screenshots  write the pictures of docs/images";
 
 const DEPLOY: &str = "deploy/observability";
 const IMAGES: &str = "docs/images";
+const METRICS: &str = "docs/metrics.md";
+const GUIDE: &str = "docs/operations.md";
 
 /// How long until the last query must have data. Rates need two samples, rules one more round.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,6 +128,15 @@ fn every_query_has_data(workspace: &Workspace, address: &str) -> Result<()> {
     }
     bar.finish_and_clear();
     println!("observability: {} queries have data", queries.len());
+    // The others have been asked for long enough: what there is has been scraped by now.
+    let mut written = queries::of_table(&workspace.root.join(METRICS))?;
+    let guide = workspace.root.join(GUIDE);
+    let guide = std::fs::read_to_string(&guide).with_context(|| format!("cannot read {}", guide.display()))?;
+    written.extend(queries::of_document(GUIDE, &guide));
+    for query in &written {
+        ensure!(prometheus.has_series(query)?, "no series for a query of the documents:\n{query}");
+    }
+    println!("observability: {} queries of the documents give what they name", written.len());
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod edges;
 mod files;
+mod operations;
 mod plugins;
 mod purpose;
 
@@ -21,6 +22,7 @@ Checks the shape of the repository:
   - no file of code has more than 1000 lines, and nothing is ignored or compiled into the repository
   - documents and dashboards that speak of a cold start say which stages that has
   - every plugin is built, and called by a test
+  - docs/operations.md has a section for each alert, and names no metric that there is not
 
 Usage: cargo xtask tidy [--write]
 
@@ -95,6 +97,7 @@ pub(crate) fn check(workspace: &Workspace, mode: Mode) -> Result<()> {
     problems.extend(purpose::check(&tree, &workspace.packages));
     problems.extend(files::check(&tree));
     problems.extend(plugins::check(&tree, &workspace.packages));
+    problems.extend(operations::check(&tree));
     for problem in &problems {
         println!("{problem}");
     }

@@ -11,7 +11,7 @@ use tapline_content::register;
 use tapline_host_core::{Host, PluginSpec};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
-use tapline_server::{Server, ServerConfig};
+use tapline_server::{Server, ServerConfig, SpecSource};
 use tapline_store::{Store, StoreConfig};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     arguments::{Global, LogFormat},
     config::{Config, ConfigError},
-    report::PluginsRefused,
+    report::{PluginsRefused, chain},
 };
 
 /// The label of the database in the metrics of host calls.
@@ -51,6 +51,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     /// How long each stage of the start took.
     pub(crate) stages: StartStages,
+    /// The plugins of the configuration, as it stands when somebody asks.
+    specs: SpecSource,
     /// Where the empty database lies. Removed when the program ends.
     _scratch: Option<TempDir>,
 }
@@ -111,7 +113,7 @@ impl App {
         let store = opening.await.context("opening the database made the program panic")??;
         stages.database = lap();
         loaded?;
-        Ok(Self { host, store, config, stages, _scratch: scratch })
+        Ok(Self { host, store, config, stages, specs: specs(global.clone()), _scratch: scratch })
     }
 
     pub(crate) fn server(&self) -> Server {
@@ -119,10 +121,22 @@ impl App {
             title: self.config.title.clone(),
             cron: self.config.cron,
             operator_token: self.config.operator_token.clone().map(|token| token.into_text().into()),
+            specs: Some(self.specs.clone()),
             ..ServerConfig::default()
         };
         Server::new(self.host.clone(), self.store.clone(), config)
     }
+}
+
+/// Reads the configuration anew for each plugin that is asked for.
+fn specs(global: Global) -> SpecSource {
+    SpecSource::new(move |name| match Config::read(&global, std::env::vars_os()) {
+        Ok(config) => Ok(config.plugins.into_iter().find(|plugin| plugin.name == *name)),
+        Err(error) => {
+            let hint = error.hint().map(|hint| format!(" To mend it: {hint}")).unwrap_or_default();
+            Err(format!("The configuration cannot be used: {}.{hint}", chain(&error).join(": ")))
+        }
+    })
 }
 
 /// Loads all plugins, and collects everything that is wrong with any of them.

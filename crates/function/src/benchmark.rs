@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use tapline_host_core::LoadTimes;
+use tapline_host_core::{LoadTimes, metrics::percentile};
 
 use crate::{error::Error, metrics::milliseconds, module::Module, runtime::Runtime};
 
@@ -99,19 +99,14 @@ impl Percentiles {
     fn of(times: &[Duration]) -> Self {
         let mut sorted: Vec<f64> = times.iter().copied().map(milliseconds).collect();
         sorted.sort_by(f64::total_cmp);
+        let of = |percent| percentile(&sorted, percent).unwrap_or_default();
         Self {
             average_ms: sorted.iter().sum::<f64>() / sorted.len().max(1) as f64,
-            p50_ms: percentile(&sorted, 50),
-            p95_ms: percentile(&sorted, 95),
-            p99_ms: percentile(&sorted, 99),
+            p50_ms: of(50),
+            p95_ms: of(95),
+            p99_ms: of(99),
         }
     }
-}
-
-/// The smallest sample that so many percent of all are not above; by nearest rank. 0 without samples.
-pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 fn now() -> u64 {
@@ -128,6 +123,6 @@ mod tests {
         let found = Percentiles::of(&times);
         assert_eq!((found.p50_ms, found.p95_ms, found.p99_ms), (100.0, 190.0, 198.0));
         assert!((found.average_ms - 100.5).abs() < 1e-9);
-        assert_eq!(percentile(&[7.0], 99), 7.0);
+        assert_eq!(Percentiles::of(&[Duration::from_millis(7)]).p99_ms, 7.0);
     }
 }

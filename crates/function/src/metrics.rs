@@ -7,9 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tapline_host_core::LoadTimes;
-
-use crate::benchmark::percentile;
+use tapline_host_core::{LoadTimes, metrics::percentile};
 
 /// Samples that are kept of each stage; the oldest goes first.
 const KEPT: usize = 1000;
@@ -122,7 +120,7 @@ fn push(samples: &mut VecDeque<f64>, sample: f64) {
 fn p95(samples: &VecDeque<f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = samples.iter().copied().collect();
     sorted.sort_by(f64::total_cmp);
-    (!sorted.is_empty()).then(|| percentile(&sorted, 95))
+    percentile(&sorted, 95)
 }
 
 pub(crate) fn milliseconds(time: Duration) -> f64 {

@@ -41,6 +41,7 @@ impl Capability for Clocks {
 }
 
 fn clocks_of(state: &mut CallState) -> WasiClocksCtxView<'_> {
+    state.count_host_call();
     let (clocks, table) = state.local_and_table::<ClocksOfCall>();
     WasiClocksCtxView { ctx: &mut clocks.0, table }
 }
@@ -79,5 +80,6 @@ impl Capability for Random {
 }
 
 fn random_of(state: &mut CallState) -> &mut WasiRandomCtx {
+    state.count_host_call();
     state.local::<RandomOfCall>().0.random()
 }

@@ -122,6 +122,7 @@ impl HasData for Ours {
 }
 
 fn view(state: &mut CallState) -> View<'_> {
+    state.count_host_call();
     if state.local::<FilesOfCall>().open.is_none() {
         let grant = state.grant::<FilesGrant>();
         let call = state.local::<FilesOfCall>();

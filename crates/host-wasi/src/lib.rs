@@ -13,7 +13,8 @@
 //! | [`Clocks`] | `clocks` | the time, and waiting |
 //! | [`Random`] | `random` | random bytes |
 //!
-//! A sealed plugin imports none of this and gets none of it.
+//! A sealed plugin imports none of this and gets none of it. Each call of one of these functions counts as a host call of
+//! the plugin's call; how long it took is not recorded.
 //!
 //! ```
 //! use tapline_host_core::{Host, HostConfig};

@@ -172,6 +172,7 @@ impl Resolved {
 }
 
 fn sockets(state: &mut CallState) -> WasiSocketsCtxView<'_> {
+    state.count_host_call();
     if state.local::<NetworkOfCall>().sockets.is_none() {
         let sockets = match state.grant::<AllowList>() {
             Some(list) => allowing(list, state.local::<NetworkOfCall>().resolved.clone()),

@@ -68,9 +68,9 @@ impl Capability for Standard {
         bindings::exit::add_to_linker::<_, Ours>(linker, process)?;
         bindings::stdout::add_to_linker::<_, Ours>(linker, process)?;
         bindings::stderr::add_to_linker::<_, Ours>(linker, process)?;
-        error::add_to_linker::<_, Table>(linker, CallState::table)?;
-        poll::add_to_linker::<_, Table>(linker, CallState::table)?;
-        streams::add_to_linker::<_, Table>(linker, CallState::table)
+        error::add_to_linker::<_, Table>(linker, table)?;
+        poll::add_to_linker::<_, Table>(linker, table)?;
+        streams::add_to_linker::<_, Table>(linker, table)
     }
 }
 
@@ -78,6 +78,11 @@ struct Table;
 
 impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
+}
+
+fn table(state: &mut CallState) -> &mut ResourceTable {
+    state.count_host_call();
+    state.table()
 }
 
 /// The variables of a plugin's environment, granted by name: `environment = { LANG = "en" }`. They are seen through
@@ -128,6 +133,7 @@ struct Cli {
 }
 
 fn cli(state: &mut CallState) -> WasiCliCtxView<'_> {
+    state.count_host_call();
     if let Some(grant) = state.grant::<EnvironmentGrant>() {
         let build = || WasiCtx::builder().envs(&grant.0).build();
         state.local::<Cli>().granted.get_or_insert_with(build);
@@ -149,6 +155,7 @@ impl HasData for Ours {
 struct Process<'a>(&'a mut CallState);
 
 fn process(state: &mut CallState) -> Process<'_> {
+    state.count_host_call();
     Process(state)
 }
 

@@ -55,6 +55,18 @@ impl Unit {
         }
     }
 
+    /// The unit in words.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Bytes => "bytes",
+            Self::Ratio => "part of 1",
+        }
+    }
+
     /// The word after `# UNIT` in the text, with which the name then ends.
     pub const fn as_str(self) -> Option<&'static str> {
         match self {
@@ -85,6 +97,23 @@ pub struct Instrument {
 }
 
 impl Instrument {
+    /// What to ask Prometheus for, where nothing more is known of the question: how fast a counter rises, below what 99 of
+    /// 100 values of a histogram stay, each over five minutes and by all labels, or the value of a gauge.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let name = self.name;
+        let by =
+            |labels: &[&str]| if labels.is_empty() { String::new() } else { format!(" by ({})", labels.join(", ")) };
+        match self.kind {
+            Kind::Counter => format!("sum{} (rate({name}[5m]))", by(self.labels)),
+            Kind::Histogram => {
+                let by = by(&[self.labels, &["le"][..]].concat());
+                format!("histogram_quantile(0.99, sum{by} (rate({name}_bucket[5m])))")
+            }
+            Kind::Gauge | Kind::Info => name.to_owned(),
+        }
+    }
+
     /// The name without what its kind and its unit put behind it: the exposition format adds both by itself.
     pub(crate) fn stem(&self) -> &'static str {
         let family = self.family();
@@ -106,11 +135,15 @@ impl Instrument {
 /// The table as Markdown, for the documentation.
 #[must_use]
 pub fn markdown() -> String {
-    let mut text = "| name | kind | labels | what |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| name | kind | unit | labels | what | query |\n|---|---|---|---|---|---|\n".to_owned();
     for row in INSTRUMENTS {
         let labels: Vec<String> = row.labels.iter().map(|label| format!("`{label}`")).collect();
-        let (name, kind, help) = (row.name, row.kind.as_str(), row.help);
-        text.push_str(&format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", ")));
+        let (name, kind, unit, help) = (row.name, row.kind.as_str(), row.unit.word(), row.help);
+        text.push_str(&format!(
+            "| `{name}` | {kind} | {unit} | {} | {help} | `{}` |\n",
+            labels.join(", "),
+            row.query()
+        ));
     }
     text
 }

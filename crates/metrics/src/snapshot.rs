@@ -199,10 +199,15 @@ fn outcomes(families: &Families) -> Vec<(Vec<String>, u64)> {
     }
 }
 
-/// The smallest value that is not below so many of a hundred. 0 without a value.
 fn percentile_ms(sorted: &[Duration], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).map_or(0.0, |value| value.as_secs_f64() * 1000.0)
+    percentile(sorted, percent).map_or(0.0, |value| value.as_secs_f64() * 1000.0)
+}
+
+/// The smallest value that so many of a hundred are not above: by nearest rank, so that it is one which was measured.
+/// `None`: there is no value. The values have to be sorted.
+pub fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    let rank = (sorted.len() * percent.min(100)).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 #[cfg(test)]
@@ -215,5 +220,6 @@ mod tests {
         assert_eq!([50, 95, 99].map(|percent| percentile_ms(&sorted, percent)), [100.0, 190.0, 198.0]);
         assert_eq!(percentile_ms(&sorted[..1], 99), 1.0);
         assert_eq!(percentile_ms(&[], 50), 0.0);
+        assert_eq!([0, 1, 50, 100, 999].map(|percent| percentile(&[1, 2, 3, 4], percent)), [1, 1, 2, 4, 4].map(Some));
     }
 }

@@ -15,7 +15,7 @@ use tapline_content::register;
 use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
-use tapline_server::{Server, ServerConfig};
+use tapline_server::{Server, ServerConfig, SpecSource};
 use tapline_store::{Store, import};
 use tokio::net::TcpListener;
 
@@ -49,7 +49,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     {
         println!("listening on http://{}", listener.local_addr()?);
     }
-    let server = Server::new(host.clone(), store, ServerConfig::default());
+    let directory_of_plugins = plugins.clone();
+    let specs = SpecSource::new(move |name| {
+        spec(&directory_of_plugins, name.as_str()).map(Some).map_err(|error| error.to_string())
+    });
+    let server = Server::new(host.clone(), store, ServerConfig { specs: Some(specs), ..ServerConfig::default() });
     let replacing = async {
         let mut every = tokio::time::interval(Duration::from_secs(1));
         loop {

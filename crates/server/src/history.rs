@@ -52,6 +52,10 @@ impl History {
             totals.seconds += tap.total_seconds;
         }
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing has a rate over no time.
+        if samples.back().is_some_and(|last| at <= last.at) {
+            return;
+        }
         if samples.len() == KEPT {
             samples.pop_front();
         }
@@ -116,5 +120,24 @@ mod tests {
         assert!((rates.error_rate - 10.0 / 600.0).abs() < 1e-9);
         assert_eq!(history.concurrency(), Some(5.0));
         assert_eq!(history.rates("other").mean, 0.0);
+    }
+
+    /// The clock of the day is not read at all. This one never goes back, and stands still only where the machine does.
+    #[test]
+    fn a_clock_that_stands_still_or_jumps_makes_no_rate_that_is_none() {
+        let (history, metrics, start) = (History::default(), Metrics::new(), Instant::now());
+        let tap = metrics.tap("seo", "item_view");
+        let after = |seconds: u64, calls: u32| {
+            (0..calls).for_each(|_| tap.record(Outcome::Ok, Duration::from_millis(100)));
+            history.take(start + Duration::from_secs(seconds), &metrics.tap_snapshots());
+        };
+        // Twice at the same moment, before the last one, and after a machine was suspended for an hour.
+        for (seconds, calls) in [(1, 0), (2, 10), (2, 10), (1, 10), (3602, 3600)] {
+            after(seconds, calls);
+        }
+        let rates = history.rates("seo");
+        assert_eq!(rates.calls.iter().map(|rate| rate.round()).collect::<Vec<_>>(), [10.0, 1.0]);
+        assert!(rates.mean > 0.0 && rates.mean < 10.0 && rates.error_rate == 0.0, "{rates:?}");
+        assert_eq!(history.concurrency().map(f64::round), Some(1.0));
     }
 }

@@ -1,10 +1,11 @@
 //! The web pages of a host: a list of items, a page for each with what every plugin added, metrics and health.
 //!
-//! It reads: there is no address that changes an item. It knows no plugin by name and no account: every reader is
-//! anonymous, and `item_access` is asked for each item that is shown.
+//! There is no address that changes an item, and only an operator changes what is called. It knows no plugin by name
+//! and no account: every reader is anonymous, and `item_access` is asked for each item that is shown.
 //!
 //! - [`Server`] holds a host and a store, makes pages, and serves them.
 //! - [`Page`] is one page of an item; [`PageError`] says why there is none.
+//! - [`SpecSource`] says where a plugin is loaded from again.
 //!
 //! | address | what |
 //! |---|---|
@@ -15,6 +16,7 @@
 //! | `/health/live`, `/health/ready` | whether the process answers; whether it can do its work |
 //! | `/item/ID?explain` | the page with what became of every call of a plugin, for operators |
 //! | `/_tapline` | the same as `/status` to look at, with the last minute, for operators |
+//! | `/_tapline/plugins/NAME/ACTION` | `enable`, `disable` or `reload`: what the buttons of that page post to |
 //!
 //! ```
 //! use tapline_content::register;
@@ -34,20 +36,26 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run()).unwrap();
 //! ```
 
+mod action;
 mod advice;
 mod body;
+mod connections;
 mod count;
 mod error;
+mod form;
 mod health;
 mod history;
 mod operator;
 mod page;
 mod panel;
 mod respond;
+mod scrape;
+mod seldom;
 mod server;
 mod status;
 
+pub use action::SpecSource;
 pub use error::PageError;
 pub use operator::OperatorToken;
 pub use page::{Page, Timing};
-pub use server::{DEFAULT_DRAIN, DEFAULT_PAGE_SIZE, DEFAULT_TITLE, Server, ServerConfig};
+pub use server::{DEFAULT_CLIENT_TIMEOUT, DEFAULT_DRAIN, DEFAULT_PAGE_SIZE, DEFAULT_TITLE, Server, ServerConfig};

@@ -1,14 +1,14 @@
 //! The page for operators: what is loaded, what it does, and what to change.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use askama::Template;
 use tapline_host_core::{
-    BreakerState, Plugin,
-    metrics::{TapSnapshot, process},
+    BreakerState, BreakerStatus, Plugin, Policy,
+    metrics::{Metrics, TapSnapshot, process},
 };
 
-use crate::{advice::advice, history::Rates, server::Server};
+use crate::{action::Outcome, advice::advice, form::FormToken, history::Rates, server::Server};
 
 /// The drawing of one minute, in its own units.
 const WIDTH: f64 = 120.0;
@@ -18,6 +18,10 @@ const HEIGHT: f64 = 24.0;
 #[template(path = "panel.html")]
 struct Panel<'a> {
     site: &'a str,
+    outcome: Option<Outcome>,
+    /// What the forms carry. None: nothing can be changed.
+    token: Option<&'a str>,
+    can_reload: bool,
     version: &'static str,
     uptime: String,
     enabled: bool,
@@ -29,6 +33,9 @@ struct Panel<'a> {
 
 struct PluginRow {
     name: String,
+    enabled: bool,
+    /// Whether it has a vote: without it, what it denies is shown.
+    votes: bool,
     version: String,
     file: String,
     grants: String,
@@ -63,9 +70,20 @@ struct TapOrder {
     entries: Vec<(String, i32, String)>,
 }
 
-pub(crate) fn render(server: &Server) -> Result<String, askama::Error> {
+/// What all handlers do, read once for the whole page.
+struct Seen<'a> {
+    metrics: &'a Metrics,
+    taps: &'a BTreeMap<(&'a str, &'a str), &'a TapSnapshot>,
+    breakers: &'a [BreakerStatus],
+}
+
+/// `outcome`: what became of the action after which the page is asked for.
+pub(crate) fn render(server: &Server, outcome: Option<Outcome>) -> Result<String, askama::Error> {
     let host = server.host();
-    let snapshots = host.metrics().tap_snapshots();
+    let (metrics, breakers) = (host.metrics(), host.breakers());
+    let snapshots = metrics.tap_snapshots();
+    let taps: BTreeMap<_, _> = snapshots.iter().map(|tap| ((tap.plugin.as_str(), tap.tap.as_str()), tap)).collect();
+    let seen = Seen { metrics, taps: &taps, breakers: &breakers };
     let order = |tap: &tapline_host_core::Contract| {
         let order = host.order(tap.tap().as_str())?;
         let entries = order.entries().iter().map(|entry| {
@@ -76,40 +94,45 @@ pub(crate) fn render(server: &Server) -> Result<String, askama::Error> {
     };
     Panel {
         site: &server.config().title,
+        outcome,
+        token: server.form_token().map(FormToken::as_str),
+        can_reload: server.config().specs.is_some(),
         version: env!("CARGO_PKG_VERSION"),
         uptime: duration(server.uptime().as_secs()),
         enabled: host.metrics().is_enabled(),
         advice: advice(host, server.history().concurrency()),
-        plugins: host.plugins().iter().map(|plugin| plugin_row(server, plugin, &snapshots)).collect(),
+        plugins: host.plugins().iter().map(|plugin| plugin_row(server, plugin, &seen)).collect(),
         orders: host.taps().filter_map(order).collect(),
         figures: figures(server),
     }
     .render()
 }
 
-fn plugin_row(server: &Server, plugin: &Plugin, snapshots: &[TapSnapshot]) -> PluginRow {
+fn plugin_row(server: &Server, plugin: &Plugin, seen: &Seen<'_>) -> PluginRow {
     let host = server.host();
     let name = plugin.name().as_str();
-    let breakers = host.breakers();
-    let taps: Vec<TapRow> = snapshots
-        .iter()
-        .filter(|snapshot| snapshot.plugin == name)
-        .map(|snapshot| TapRow {
-            calls: snapshot.invocations,
-            failures: snapshot.failures,
-            p50: seconds(snapshot.p50_seconds),
-            p99: seconds(snapshot.p99_seconds),
-            breaker: breakers
-                .iter()
-                .find(|breaker| breaker.plugin.as_str() == name && breaker.tap.as_str() == snapshot.tap)
-                .map_or("–", |breaker| breaker.state.as_str()),
-            tap: snapshot.tap.clone(),
-        })
-        .collect();
+    // Each handler has a breaker: what an earlier version handled is not among them.
+    let handlers = || seen.breakers.iter().filter(|breaker| breaker.plugin == *plugin.name());
+    let row = |breaker: &BreakerStatus| {
+        let tap = breaker.tap.as_str();
+        let did = seen.taps.get(&(name, tap));
+        TapRow {
+            tap: tap.to_owned(),
+            calls: did.map_or(0, |did| did.invocations),
+            failures: did.map_or(0, |did| did.failures),
+            p50: seconds(did.map_or(0.0, |did| did.p50_seconds)),
+            p99: seconds(did.map_or(0.0, |did| did.p99_seconds)),
+            breaker: breaker.state.as_str(),
+        }
+    };
+    let taps: Vec<TapRow> = handlers().map(row).collect();
+    let is_vote = |tap: &str| host.taps().any(|it| it.policy() == Policy::Vote && it.tap().as_str() == tap);
     let rates = server.history().rates(name);
-    let figures = host.metrics().plugin_snapshot(name);
+    let figures = seen.metrics.plugin_snapshot(name);
     let key = plugin.key().visible_name();
     PluginRow {
+        enabled: host.is_enabled(plugin.name()),
+        votes: taps.iter().any(|row| is_vote(&row.tap)),
         version: plugin.manifest().taps.first().map_or_else(|| "–".to_owned(), |record| record.version.clone()),
         file: key.get(..12).unwrap_or(&key).to_owned(),
         grants: if plugin.grant_names().is_empty() { "none".to_owned() } else { plugin.grant_names().join(", ") },

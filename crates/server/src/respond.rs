@@ -3,20 +3,23 @@
 use askama::Template;
 use axum::{
     Extension, Router,
-    extract::{Path, Query, Request, State},
+    extract::{DefaultBodyLimit, FromRequest as _, Path, Query, RawForm, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::{MethodRouter, any, get},
+    response::{IntoResponse, Redirect, Response},
+    routing::{MethodRouter, any, get, post},
 };
-use tapline_host_core::metrics::TextFormat;
+use tapline_host_core::{PluginName, metrics::TextFormat};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
+    action,
     count::count,
     error::PageError,
+    form,
     health::{self, Health},
     operator::{OnLoopback, Visitor, visitor},
-    panel,
+    panel, scrape,
     server::Server,
     status,
 };
@@ -29,16 +32,23 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' https
 /// Seconds after which a client should try again. A full pool is free again after one slow call.
 const RETRY_AFTER: &str = "2";
 
-/// What a browser may do with the operator's page beyond that: run the one script that keeps it up to date.
-const POLICY_WITH_SCRIPT: &str = "default-src 'none'; style-src 'self'; img-src data:; script-src 'self'; connect-src \
-                                  'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What a browser may do with the operator's page beyond that: run the one script that keeps it up to date, and send its
+/// forms back.
+const POLICY_OF_PANEL: &str = "default-src 'none'; style-src 'self'; img-src data:; script-src 'self'; connect-src \
+                               'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// The address of the operator's page.
+const PANEL: &str = "/_tapline";
+
+/// The form of a button has a token and nothing else.
+const MAX_FORM_BYTES: usize = 4 << 10;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(crate) fn router(server: Server) -> Router {
-    let routes: [(&str, MethodRouter<Server>); 9] = [
+    let routes: [(&str, MethodRouter<Server>); 10] = [
         ("/", get(list)),
         ("/item/{id}", get(item)),
         ("/style.css", get(async || typed(CSS, include_str!("../templates/style.css")))),
@@ -46,7 +56,8 @@ pub(crate) fn router(server: Server) -> Router {
         ("/status", get(status)),
         ("/health/live", get(async || "live\n")),
         ("/health/ready", get(ready)),
-        ("/_tapline", get(operators_page)),
+        (PANEL, get(operators_page)),
+        ("/_tapline/plugins/{plugin}/{action}", post(change).fallback(not_a_button)),
         ("/_tapline/live.js", get(async || typed(SCRIPT, include_str!("../templates/live.js")))),
     ];
     let metrics = server.host().metrics();
@@ -59,6 +70,7 @@ pub(crate) fn router(server: Server) -> Router {
     router
         .fallback_service(any(nowhere).layer(counted(None)).with_state(server.clone()))
         .with_state(server)
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(middleware::from_fn(protect))
 }
 
@@ -104,20 +116,26 @@ async fn item(
 async fn metrics(State(server): State<Server>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = TextFormat::for_accept(accept);
-    let (health, _) = health::report(&server).await;
-    let metrics = server.host().metrics();
-    metrics.set_health(health as u64);
-    match metrics.render_as(format) {
-        Ok(text) => typed(format.content_type(), text),
-        Err(error) => {
-            tracing::error!(%error, "the metrics could not be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+    scrape::answer(&server, format).await
 }
 
 async fn status(State(server): State<Server>) -> Response {
-    typed("application/json", status::document(&server).to_string())
+    match aside(&server, |server| status::document(server).to_string()).await {
+        Ok(document) => typed("application/json", document),
+        Err(response) => response,
+    }
+}
+
+/// Work that takes longer the more plugins there are, away from the threads that answer others.
+async fn aside<T: Send + 'static>(
+    server: &Server,
+    work: impl FnOnce(&Server) -> T + Send + 'static,
+) -> Result<T, Response> {
+    let worker = server.clone();
+    spawn_blocking(move || work(&worker)).await.map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "an answer could not be made");
+        broken(server)
+    })
 }
 
 async fn ready(State(server): State<Server>) -> Response {
@@ -129,29 +147,100 @@ async fn ready(State(server): State<Server>) -> Response {
 async fn operators_page(
     State(server): State<Server>,
     on_loopback: Option<Extension<OnLoopback>>,
+    Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Response {
-    match who(&server, on_loopback, &headers) {
-        Visitor::Operator => match panel::render(&server) {
-            Ok(html) => {
-                let mut response = typed(HTML, html);
-                let headers = response.headers_mut();
-                headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_SCRIPT));
-                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                response
-            }
-            Err(error) => refuse(&server, &error.into()),
-        },
-        Visitor::NeedsToken => {
-            let text = "This page is for operators: any user name, and the operator's token as the password.";
-            let mut response = message(&server, StatusCode::UNAUTHORIZED, "For operators", text);
-            let challenge = HeaderValue::from_static("Basic realm=\"Tapline\", charset=\"UTF-8\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    if let Err(response) = for_operators(&server, on_loopback, &headers).await {
+        return response;
+    }
+    let number = query.iter().find(|(key, _)| key == "outcome").and_then(|(_, value)| value.parse().ok());
+    let outcome = number.and_then(|number| server.outcomes().get(number));
+    match aside(&server, move |server| panel::render(server, outcome)).await {
+        Ok(Ok(html)) => {
+            let mut response = typed(HTML, html);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_OF_PANEL));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        // As if there were no such page.
-        Visitor::Stranger => nowhere(State(server)).await,
+        Ok(Err(error)) => refuse(&server, &error.into()),
+        Err(response) => response,
     }
+}
+
+/// The error is what everybody else gets.
+async fn for_operators(
+    server: &Server,
+    on_loopback: Option<Extension<OnLoopback>>,
+    headers: &HeaderMap,
+) -> Result<(), Response> {
+    match who(server, on_loopback, headers) {
+        Visitor::Operator => Ok(()),
+        Visitor::NeedsToken => {
+            let text = "This page is for operators: any user name, and the operator's token as the password.";
+            let mut response = message(server, StatusCode::UNAUTHORIZED, "For operators", text);
+            let challenge = HeaderValue::from_static("Basic realm=\"Tapline\", charset=\"UTF-8\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            Err(response)
+        }
+        // As if there were no such page.
+        Visitor::Stranger => Err(nowhere(State(server.clone())).await),
+    }
+}
+
+/// A button of the operator's page. The answer leads back to that page, which says what became of it.
+async fn change(
+    State(server): State<Server>,
+    on_loopback: Option<Extension<OnLoopback>>,
+    Path((plugin, action)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    if let Err(response) = for_operators(&server, on_loopback, request.headers()).await {
+        return response;
+    }
+    if let Err(foreign) = form::check_origin(request.headers()) {
+        return forbid(&server, &foreign);
+    }
+    let form = match timeout(server.config().client_timeout, RawForm::from_request(request, &server)).await {
+        Ok(Ok(RawForm(form))) => form,
+        Ok(Err(rejection)) => return rejection.into_response(),
+        Err(_elapsed) => {
+            let text = "Nothing was changed: the form did not arrive in time.";
+            return message(&server, StatusCode::REQUEST_TIMEOUT, "Too slow", text);
+        }
+    };
+    if let Err(foreign) = form::check_token(server.form_token(), &form) {
+        return forbid(&server, &foreign);
+    }
+    let Ok(action) = action.parse() else {
+        let text = "Nothing was changed: a plugin can be enabled, disabled and reloaded.";
+        return message(&server, StatusCode::NOT_FOUND, "No such action", text);
+    };
+    let outcome = match PluginName::new(&plugin) {
+        Ok(plugin) => action::act(&server, &plugin, action).await,
+        Err(_) => None,
+    };
+    match outcome {
+        Some(outcome) => {
+            let number = server.outcomes().note(outcome);
+            Redirect::to(&format!("{PANEL}?outcome={number}#outcome")).into_response()
+        }
+        None => {
+            let text =
+                "Nothing was changed: no plugin of this name is loaded. The page for operators has those that are.";
+            message(&server, StatusCode::NOT_FOUND, "No such plugin", text)
+        }
+    }
+}
+
+async fn not_a_button(State(server): State<Server>) -> Response {
+    let text = "Nothing was changed: this address takes what a button of the page for operators sends.";
+    message(&server, StatusCode::METHOD_NOT_ALLOWED, "Not a page", text)
+}
+
+fn forbid(server: &Server, foreign: &form::Foreign) -> Response {
+    tracing::warn!(?foreign, "a form was not taken");
+    message(server, StatusCode::FORBIDDEN, "Not from this page", &foreign.to_string())
 }
 
 async fn nowhere(State(server): State<Server>) -> Response {
@@ -173,16 +262,24 @@ fn refuse(server: &Server, error: &PageError) -> Response {
         PageError::Busy(_) => {
             tracing::warn!(error = error as &dyn std::error::Error, "refused a page");
             let text = "The server has more to do than it can. Please try again in a moment.";
-            let mut response = message(server, StatusCode::SERVICE_UNAVAILABLE, "Busy", text);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
-            response
+            try_again(message(server, StatusCode::SERVICE_UNAVAILABLE, "Busy", text))
         }
         _ => {
             tracing::error!(error = error as &dyn std::error::Error, "a page could not be made");
-            let text = "The page could not be made. The operator finds the reason in the log.";
-            message(server, StatusCode::INTERNAL_SERVER_ERROR, "Something is broken", text)
+            broken(server)
         }
     }
+}
+
+fn broken(server: &Server) -> Response {
+    let text = "The page could not be made. The operator finds the reason in the log.";
+    message(server, StatusCode::INTERNAL_SERVER_ERROR, "Something is broken", text)
+}
+
+/// The same answer, with the time after which another one can be hoped for.
+pub(crate) fn try_again(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    response
 }
 
 #[derive(Template)]
@@ -200,7 +297,7 @@ fn message(server: &Server, status: StatusCode, title: &str, text: &str) -> Resp
     }
 }
 
-fn typed(content_type: &'static str, body: impl IntoResponse) -> Response {
+pub(crate) fn typed(content_type: &'static str, body: impl IntoResponse) -> Response {
     let mut response = body.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -13,13 +13,18 @@ use tapline_store::Store;
 use tokio::{
     net::TcpListener,
     sync::oneshot,
+    task::spawn_blocking,
     time::{MissedTickBehavior, timeout_at},
 };
 
 use crate::{
+    action::{Outcomes, SpecSource},
+    connections,
+    form::FormToken,
     history::{self, History},
     operator::{OnLoopback, OperatorToken},
     respond,
+    scrape::Scrapes,
 };
 
 /// The title of a site that has no other.
@@ -28,6 +33,9 @@ pub const DEFAULT_TITLE: &str = "Tapline";
 pub const DEFAULT_PAGE_SIZE: u32 = 50;
 /// How long a server waits for what runs when it is told to end.
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+/// How long a client may keep the server waiting: no longer than [`DEFAULT_DRAIN`], so that a server that is told to end has
+/// answered all who read.
+pub const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of a [`Server`]. Start from `default()` and change what differs.
 #[derive(Clone, Debug)]
@@ -44,6 +52,12 @@ pub struct ServerConfig {
     /// to this machine alone, and only where the server listens on a loopback address. A server behind a proxy on
     /// the same machine should have one.
     pub operator_token: Option<OperatorToken>,
+    /// How long a client may take until a request is complete, and until it takes more of an answer. What is cut off then
+    /// is its connection; one that waits for a next request is closed after the same time. It does not bound an answer that
+    /// is read slowly, byte by byte. Defaults to [`DEFAULT_CLIENT_TIMEOUT`].
+    pub client_timeout: Duration,
+    /// Where a plugin comes from when an operator has it loaded again. Defaults to none: that cannot be done then.
+    pub specs: Option<SpecSource>,
 }
 
 impl Default for ServerConfig {
@@ -54,6 +68,8 @@ impl Default for ServerConfig {
             cron: None,
             drain: DEFAULT_DRAIN,
             operator_token: None,
+            client_timeout: DEFAULT_CLIENT_TIMEOUT,
+            specs: None,
         }
     }
 }
@@ -70,13 +86,27 @@ struct Inner {
     config: ServerConfig,
     started: Instant,
     history: History,
+    form_token: Option<FormToken>,
+    outcomes: Outcomes,
+    scrapes: Scrapes,
 }
 
 impl Server {
     /// Puts a server together. Nothing runs yet.
     #[must_use]
     pub fn new(host: Host, store: Store, config: ServerConfig) -> Self {
-        Self { inner: Arc::new(Inner { host, store, config, started: Instant::now(), history: History::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                host,
+                store,
+                config,
+                started: Instant::now(),
+                history: History::default(),
+                form_token: FormToken::new(),
+                outcomes: Outcomes::default(),
+                scrapes: Scrapes::default(),
+            }),
+        }
     }
 
     /// All addresses, for a program that serves them itself or beside its own.
@@ -96,16 +126,18 @@ impl Server {
         if listener.local_addr()?.ip().is_loopback() {
             router = router.layer(Extension(OnLoopback));
         }
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+        let stopped = async {
             // The sender is dropped only when this future is dropped as well.
             let _ = stopped.await;
-        });
-        let mut serving = std::pin::pin!(serving.into_future());
+        };
+        let mut serving =
+            std::pin::pin!(connections::serve(listener, router, self.inner.config.client_timeout, stopped));
         {
             let cron = std::pin::pin!(self.cron());
             let watch = std::pin::pin!(self.watch());
             tokio::select! {
-                ended = &mut serving => return ended.map(|()| true),
+                // It ends only when it is told to.
+                () = &mut serving => return Ok(true),
                 () = shutdown => {}
                 never = cron => match never {},
                 never = watch => match never {},
@@ -113,10 +145,7 @@ impl Server {
         }
         let deadline = tokio::time::Instant::now() + self.inner.config.drain;
         let _ = stop.send(());
-        let answered = match timeout_at(deadline, serving).await {
-            Ok(ended) => ended.map(|()| true)?,
-            Err(_elapsed) => false,
-        };
+        let answered = timeout_at(deadline, serving).await.is_ok();
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         let drained = self.inner.host.shut_down(left).await;
         self.inner.store.close().await;
@@ -147,7 +176,11 @@ impl Server {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.inner.history.take(Instant::now(), &self.inner.host.metrics().tap_snapshots());
+            let host = self.inner.host.clone();
+            // Longer the more plugins there are, and the listener would wait for it.
+            if let Ok(snapshots) = spawn_blocking(move || host.metrics().tap_snapshots()).await {
+                self.inner.history.take(Instant::now(), &snapshots);
+            }
         }
     }
 
@@ -173,6 +206,18 @@ impl Server {
 
     pub(crate) fn history(&self) -> &History {
         &self.inner.history
+    }
+
+    pub(crate) fn form_token(&self) -> Option<&FormToken> {
+        self.inner.form_token.as_ref()
+    }
+
+    pub(crate) fn outcomes(&self) -> &Outcomes {
+        &self.inner.outcomes
+    }
+
+    pub(crate) fn scrapes(&self) -> &Scrapes {
+        &self.inner.scrapes
     }
 
     pub(crate) fn uptime(&self) -> Duration {

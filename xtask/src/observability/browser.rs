@@ -30,10 +30,57 @@ pub(super) fn check(chromium: &Path, address: &str, item: &str) -> Result<()> {
             ensure!(shown.contains(part), "{panel} lacks {part} {page}");
         }
     }
+    check_actions(chromium, &panel)?;
     let explained = dom(chromium, &format!("{item}?explain"))?;
     ensure!(explained.contains("What the plugins did"), "{item}?explain explains nothing");
     println!("observability: the operator's page works in a browser, with its script and without");
     Ok(())
+}
+
+/// A plugin that is not replaced all the time, so that nothing else changes it.
+const SWITCHED: &str = "seo";
+
+/// What a button does shows in the browser, and another site cannot press it.
+fn check_actions(chromium: &Path, panel: &str) -> Result<()> {
+    let disabled = format!("{SWITCHED} stays loaded and is not called any more.");
+    let foreign = std::env::temp_dir().join(format!("tapline-foreign-{}.html", std::process::id()));
+    let form = format!(
+        "<form method=post action=\"{panel}/plugins/{SWITCHED}/disable\"><input name=token value={}></form>\
+         <script>document.forms[0].submit()</script>",
+        token(panel)?
+    );
+    fs::write(&foreign, form).with_context(|| format!("cannot write {}", foreign.display()))?;
+    // Even one that knew the token: the browser says where it comes from.
+    let refused = dom(chromium, &format!("file://{}", foreign.display()));
+    fs::remove_file(&foreign).with_context(|| format!("cannot remove {}", foreign.display()))?;
+    ensure!(refused?.contains("Nothing was changed"), "a page of somebody else pressed a button of {panel}");
+
+    let after = dom(chromium, &press(panel, "disable")?)?;
+    for part in [disabled.as_str(), "role=\"status\"", "<span class=\"badge bad\">disabled</span>", "up to date"] {
+        ensure!(after.contains(part), "{panel} lacks {part} after its button was pressed");
+    }
+    let after = dom(chromium, &press(panel, "enable")?)?;
+    ensure!(after.contains(&format!("{SWITCHED} is called.")), "{panel} does not say that a plugin is called again");
+    Ok(())
+}
+
+/// Presses a button as a browser does, and returns the address to which that leads.
+fn press(panel: &str, action: &str) -> Result<String> {
+    let origin = panel.trim_end_matches("/_tapline");
+    let agent = ureq::Agent::config_builder().max_redirects(0).build().new_agent();
+    let answer = agent
+        .post(format!("{panel}/plugins/{SWITCHED}/{action}"))
+        .header("origin", origin)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .send(format!("token={}", token(panel)?))?;
+    let location = answer.headers().get("location").context("a button that leads nowhere")?;
+    Ok(format!("{origin}{}", location.to_str()?))
+}
+
+fn token(panel: &str) -> Result<String> {
+    let page = ureq::get(panel).call()?.body_mut().read_to_string()?;
+    let token = page.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    token.map(str::to_owned).with_context(|| format!("{panel} has no form"))
 }
 
 pub(super) fn screenshots(chromium: &Path, address: &str, item: &str, directory: &Path) -> Result<()> {

@@ -64,13 +64,22 @@ impl Prometheus {
 
     /// Whether a query gives at least one number. One that is not a number, such as 0/0, is no data.
     pub(super) fn has_data(&self, query: &Query) -> Result<bool> {
+        Ok(self.ask(query)?.into_iter().any(f64::is_finite))
+    }
+
+    /// Whether a query gives anything: also a quantile of nothing, which is no number.
+    pub(super) fn has_series(&self, query: &Query) -> Result<bool> {
+        Ok(!self.ask(query)?.is_empty())
+    }
+
+    fn ask(&self, query: &Query) -> Result<Vec<f64>> {
         let mut answer = ureq::get(format!("{}/api/v1/query", self.address))
             .query("query", &query.expression)
             .call()
             .with_context(|| format!("prometheus refuses{query}"))?;
         let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string()?)?;
         let numbers = list(&answer["data"]["result"]).iter().map(|sample| text(&sample["value"][1]));
-        Ok(numbers.filter_map(|number| number.parse::<f64>().ok()).any(f64::is_finite))
+        Ok(numbers.filter_map(|number| number.parse().ok()).collect())
     }
 
     fn get(&self, path: &str) -> Result<Value> {

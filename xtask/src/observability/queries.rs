@@ -55,6 +55,24 @@ fn of_dashboard(name: &str, dashboard: &Value) -> Result<Vec<Query>> {
     Ok(queries)
 }
 
+/// The queries of the table of metrics, which stand in its last column.
+pub(super) fn of_table(file: &Path) -> Result<Vec<Query>> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let query = |row: &str| {
+        let expression = row.strip_suffix("` |")?.rsplit_once('`')?.1.to_owned();
+        Some(Query { place: format!("the table, {}", row.split('`').next()?), expression })
+    };
+    let queries: Vec<Query> = text.lines().filter_map(|line| query(line.strip_prefix("| `")?)).collect();
+    ensure!(!queries.is_empty(), "{} has no queries", file.display());
+    Ok(queries)
+}
+
+/// The queries of a document: what stands in a block of its own that is marked `promql`.
+pub(super) fn of_document(name: &str, text: &str) -> Vec<Query> {
+    let blocks = text.split("```promql\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(query, _)| Query { place: name.to_owned(), expression: query.trim().to_owned() }).collect()
+}
+
 /// What a rule needs data of: a recorded rule of its own expression, an alert of the name that it compares with a number.
 pub(super) fn of_rule(rule: &Value) -> Result<Query> {
     let (name, expression) = (text(&rule["name"]), text(&rule["query"]));
@@ -89,6 +107,24 @@ mod tests {
         assert_eq!(shown, ["  x.json, A: a", "  x.json, A: b", "  x.json, B: c"]);
         assert!(of_dashboard("x.json", &json!({"panels": []})).is_err());
         assert!(of_dashboard("x.json", &json!({"panels": [{"title": "A", "targets": []}]})).is_err());
+    }
+
+    #[test]
+    fn each_row_of_the_table_has_a_query() {
+        let file = std::env::temp_dir().join(format!("metrics-{}.md", std::process::id()));
+        let row = "| `a_total` | counter | count | `x`, `y` | Things. | `sum by (x, y) (rate(a_total[5m]))` |";
+        fs::write(&file, format!("| name | query |\n|---|---|\n{row}\n\ntext `b`\n")).unwrap();
+        let queries = of_table(&file);
+        fs::remove_file(&file).unwrap();
+        let shown: Vec<String> = queries.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["  the table, a_total: sum by (x, y) (rate(a_total[5m]))"]);
+    }
+
+    #[test]
+    fn each_marked_block_of_a_document_is_a_query() {
+        let queries = of_document("x.md", "a\n```promql\nrate(a[5m])\n```\n```text\nb\n```\n```promql\nc\n```\n");
+        assert_eq!(queries.iter().map(|query| query.expression.as_str()).collect::<Vec<_>>(), ["rate(a[5m])", "c"]);
+        assert!(of_document("x.md", "").is_empty());
     }
 
     #[test]

@@ -40,6 +40,18 @@ impl Serving {
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
+    /// Presses a button of the page for operators, and returns what that page then says.
+    pub(crate) fn press(&self, plugin: &str, action: &str) -> String {
+        let (_, page) = self.get("/_tapline");
+        let token = page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+        let url = format!("{}/_tapline/plugins/{plugin}/{action}", self.address);
+        let agent = ureq::Agent::config_builder().max_redirects(0).build().new_agent();
+        let form = agent.post(url).header("content-type", "application/x-www-form-urlencoded");
+        let answer = form.send(format!("token={token}")).unwrap();
+        let (_, page) = self.get(answer.headers()["location"].to_str().unwrap().trim_end_matches("#outcome"));
+        page.split("role=\"status\" tabindex=\"-1\">").nth(1).unwrap().split("</p>").next().unwrap().to_owned()
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) fn end(mut self, signal: &str) -> i32 {
         let asked = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();

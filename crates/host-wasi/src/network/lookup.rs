@@ -69,6 +69,7 @@ fn start(
     name: String,
     resolve: &Resolve,
 ) -> wasmtime::Result<Result<Resource<Lookup>, ErrorCode>> {
+    state.count_host_call();
     state.table().get(network)?;
     let lookup = match literal(&name) {
         // Nobody is asked, so nothing is learned; connecting is checked all the same.
@@ -123,6 +124,7 @@ fn next(
     mut store: StoreContextMut<'_, CallState>,
     (lookup,): (Resource<Lookup>,),
 ) -> wasmtime::Result<(Result<Option<IpAddress>, ErrorCode>,)> {
+    store.data().count_host_call();
     let lookup = store.data_mut().table().get_mut(&lookup)?;
     Ok((match lookup {
         Lookup::Waiting(_) => Err(ErrorCode::WouldBlock),
@@ -135,5 +137,6 @@ fn wait(
     mut store: StoreContextMut<'_, CallState>,
     (lookup,): (Resource<Lookup>,),
 ) -> wasmtime::Result<(Resource<DynPollable>,)> {
+    store.data().count_host_call();
     Ok((subscribe(store.data_mut().table(), lookup)?,))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tapline_host_core::{
     Call, CallError, CallState, Capability, Collect, Fault, Host, Interface, PluginSpec, Signature, Tap,
-    limits::PartialLimits,
+    limits::PartialLimits, observed,
 };
 use tapline_host_wasi::MAX_RANDOM_BYTES;
 use tokio::time::timeout;
@@ -24,6 +24,21 @@ async fn the_clock_tells_the_time() {
     let before = seconds();
     let told: u64 = answers(&host, &["now"]).await[0].strip_prefix("ok ").unwrap().parse().unwrap();
     assert!((before..=seconds()).contains(&told), "{told}");
+}
+
+#[tokio::test]
+async fn whoever_watches_sees_how_often_a_plugin_asked_for_something() {
+    let host = host();
+    let place = Place::new();
+    std::fs::write(place.data().join("a"), "text").unwrap();
+    host.load(probe_spec(place.grant("read"))).await.unwrap();
+    let mut counts = Vec::new();
+    for commands in [&["now"][..], &["now", "now"], &["now", "read /data/a"]] {
+        let (_, calls) = observed(answers(&host, commands)).await;
+        counts.push(calls[0].used.unwrap().host_calls);
+    }
+    let [once, twice, with_a_file] = counts[..] else { panic!("{counts:?}") };
+    assert!(once > 0 && twice == once + 1 && with_a_file > once + 1, "{counts:?}");
 }
 
 #[tokio::test]

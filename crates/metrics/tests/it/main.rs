@@ -296,8 +296,9 @@ fn disabled_metrics_take_everything_and_show_nothing() {
 #[test]
 fn the_documentation_shows_the_table() {
     let head = "---\ntitle: Metrics\nauthor: The Tapline developers\ndate: 2026-11-21\ntags: [reference, operators]\n\
-                summary: Every instrument of /metrics, its labels, and what it means.\n---\n# Metrics\n\nWhat `/metrics` shows, written from the one table in `crates/metrics/src/instrument.rs` by its test. \
-                [Operators](operators.md#metrics) says how to use it.\n\n";
+                summary: Every instrument of /metrics, its unit and labels, what it means, and what to ask for.\n---\n# Metrics\n\nWhat `/metrics` shows, written from the one table in `crates/metrics/src/instrument.rs` by its test. \
+                [Operations](operations.md) says which of them to look at, and when. `cargo xtask observability --check` asks each query. \
+                A quantile of what did not happen in the last five minutes is no number.\n\n";
     expect_test::expect_file!["../../../../docs/metrics.md"].assert_eq(&format!("{head}{}", markdown()));
 }
 

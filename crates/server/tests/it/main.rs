@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
 
+mod actions;
+mod clients;
 mod hostile;
 mod instruments;
 mod operators;
@@ -33,6 +35,16 @@ struct Answer {
     status: u16,
     body: String,
     headers: ureq::http::HeaderMap,
+}
+
+impl From<ureq::http::Response<ureq::Body>> for Answer {
+    fn from(mut response: ureq::http::Response<ureq::Body>) -> Self {
+        Self {
+            status: response.status().as_u16(),
+            body: response.body_mut().with_config().limit(64 << 20).read_to_string().unwrap(),
+            headers: response.headers().clone(),
+        }
+    }
 }
 
 impl Answer {
@@ -86,14 +98,25 @@ impl Site {
             let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
             let request =
                 headers.into_iter().fold(agent.get(&url), |request, (name, value)| request.header(name, value));
-            let mut response = request.call().unwrap();
-            Answer {
-                status: response.status().as_u16(),
-                body: response.body_mut().read_to_string().unwrap(),
-                headers: response.headers().clone(),
-            }
+            Answer::from(request.call().unwrap())
         };
         tokio::task::spawn_blocking(fetch)
+    }
+
+    /// Sends a form, and follows no redirect.
+    async fn post(&self, path: &str, headers: &[(&'static str, &str)], form: &str) -> Answer {
+        let (url, form) = (format!("{}{path}", self.address), form.to_owned());
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let send = move || {
+            let agent = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().new_agent();
+            let mut request = agent.post(&url);
+            if headers.iter().all(|(name, _)| *name != "content-type") {
+                request = request.header("content-type", "application/x-www-form-urlencoded");
+            }
+            let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+            Answer::from(request.send(form.as_str()).unwrap())
+        };
+        tokio::task::spawn_blocking(send).await.unwrap()
     }
 
     /// Asks the server to end, and says whether everything ended in order.
