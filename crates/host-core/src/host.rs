@@ -30,6 +30,7 @@ use crate::{
     slots::Slots,
     stock,
     tap::{Tap, TapKind},
+    trace,
 };
 
 /// Loads plugins and calls their taps. Cheap to clone; all clones are the same host.
@@ -337,8 +338,7 @@ impl Host {
         _tap: T,
         input: <T::Policy as Fold<T>>::Input<'a>,
     ) -> impl Future<Output = Result<<T::Policy as Fold<T>>::Outcome, CallError>> + Send + use<'a, T> {
-        let list = self.handlers(TypeId::of::<T>()).unwrap_or_default();
-        <T::Policy as Fold<T>>::fold(Handlers { list, limits: None }, input)
+        <T::Policy as Fold<T>>::fold(self.dispatched::<T>(None), input)
     }
 
     /// [`Host::dispatch`] with limits for this dispatch: each handler has the smaller of these and its plugin's own. For
@@ -357,8 +357,13 @@ impl Host {
         input: <T::Policy as Fold<T>>::Input<'a>,
         limits: Limits,
     ) -> impl Future<Output = Result<<T::Policy as Fold<T>>::Outcome, CallError>> + Send + use<'a, T> {
+        <T::Policy as Fold<T>>::fold(self.dispatched::<T>(Some(limits)), input)
+    }
+
+    fn dispatched<T: Tap>(&self, limits: Option<Limits>) -> Handlers {
         let list = self.handlers(TypeId::of::<T>()).unwrap_or_default();
-        <T::Policy as Fold<T>>::fold(Handlers { list, limits: Some(limits) }, input)
+        let span = trace::dispatch(T::NAME, list.len());
+        Handlers { list, limits, span }
     }
 
     /// A host has few taps: looking through them costs less than hashing a name. Nothing but the handlers is cloned.

@@ -78,6 +78,7 @@ mod stock;
 mod swap;
 mod tap;
 mod text;
+mod trace;
 mod typed;
 
 pub use breaker::BreakerStatus;
@@ -117,3 +118,4 @@ pub use tapline_tap_dispatch::{
     Placement, PluginName, Policy, TapName,
 };
 pub use text::{cut, escape};
+pub use trace::{MAX_HOST_CALL_SPANS, TRACE_TARGET};

@@ -14,5 +14,6 @@ mod own_tap;
 mod reloading;
 mod reuse;
 mod share;
+mod spans;
 mod stock;
 mod typed;
