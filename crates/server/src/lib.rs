@@ -4,6 +4,8 @@
 //! anonymous, and `item_access` is asked for each item that is shown.
 //!
 //! - [`Server`] holds a host and a store, makes pages, and serves them.
+//! - Every request has an identifier: that of the caller's trace, or a new one. It is in the answer, in every event of
+//!   the request, and in its [trace](tapline_telemetry).
 //! - [`Page`] is one page of an item; [`PageError`] says why there is none.
 //!
 //! | address | what |
@@ -14,6 +16,7 @@
 //! | `/status` | the plugins and what they did, the pool, memory and cache, as JSON |
 //! | `/health/live`, `/health/ready` | whether the process answers; whether it can do its work |
 //! | `/item/ID?explain` | the page with what became of every call of a plugin, for operators |
+//! | `/_tapline/trace`, `/_tapline/trace/ID` | the last traces, and those of one request, as JSON, for operators |
 //! | `/_tapline` | the same as `/status` to look at, with the last minute, for operators |
 //!
 //! ```
@@ -43,6 +46,7 @@ mod history;
 mod operator;
 mod page;
 mod panel;
+mod request;
 mod respond;
 mod server;
 mod status;

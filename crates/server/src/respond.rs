@@ -17,6 +17,7 @@ use crate::{
     health::{self, Health},
     operator::{OnLoopback, Visitor, visitor},
     panel,
+    request::{self, identified},
     server::Server,
     status,
 };
@@ -38,7 +39,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(crate) fn router(server: Server) -> Router {
-    let routes: [(&str, MethodRouter<Server>); 9] = [
+    let routes: [(&str, MethodRouter<Server>); 11] = [
         ("/", get(list)),
         ("/item/{id}", get(item)),
         ("/style.css", get(async || typed(CSS, include_str!("../templates/style.css")))),
@@ -47,17 +48,20 @@ pub(crate) fn router(server: Server) -> Router {
         ("/health/live", get(async || "live\n")),
         ("/health/ready", get(ready)),
         ("/_tapline", get(operators_page)),
+        ("/_tapline/trace", get(traces)),
+        ("/_tapline/trace/{id}", get(trace)),
         ("/_tapline/live.js", get(async || typed(SCRIPT, include_str!("../templates/live.js")))),
     ];
     let metrics = server.host().metrics();
     // Each with the handle of its own route, so that no address of a visitor becomes a label.
     let counted = |route| middleware::from_fn_with_state(metrics.route(route), count);
+    let identified = |route| middleware::from_fn_with_state(route, identified);
     let mut router = Router::new();
     for (path, handler) in routes {
-        router = router.route(path, handler.layer(counted(Some(path))));
+        router = router.route(path, handler.layer(counted(Some(path))).layer(identified(Some(path))));
     }
     router
-        .fallback_service(any(nowhere).layer(counted(None)).with_state(server.clone()))
+        .fallback_service(any(nowhere).layer(counted(None)).layer(identified(None)).with_state(server.clone()))
         .with_state(server)
         .layer(middleware::from_fn(protect))
 }
@@ -131,26 +135,80 @@ async fn operators_page(
     on_loopback: Option<Extension<OnLoopback>>,
     headers: HeaderMap,
 ) -> Response {
-    match who(&server, on_loopback, &headers) {
-        Visitor::Operator => match panel::render(&server) {
-            Ok(html) => {
-                let mut response = typed(HTML, html);
-                let headers = response.headers_mut();
-                headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_SCRIPT));
-                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                response
-            }
-            Err(error) => refuse(&server, &error.into()),
-        },
-        Visitor::NeedsToken => {
-            let text = "This page is for operators: any user name, and the operator's token as the password.";
-            let mut response = message(&server, StatusCode::UNAUTHORIZED, "For operators", text);
-            let challenge = HeaderValue::from_static("Basic realm=\"Tapline\", charset=\"UTF-8\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    if let Some(refused) = refused(&server, on_loopback, &headers).await {
+        return refused;
+    }
+    match panel::render(&server) {
+        Ok(html) => {
+            let mut response = typed(HTML, html);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_SCRIPT));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
+        Err(error) => refuse(&server, &error.into()),
+    }
+}
+
+async fn traces(
+    State(server): State<Server>,
+    on_loopback: Option<Extension<OnLoopback>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refused(&server, on_loopback, &headers).await {
+        return refused;
+    }
+    json(&server.config().traces.summaries())
+}
+
+async fn trace(
+    State(server): State<Server>,
+    on_loopback: Option<Extension<OnLoopback>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refused(&server, on_loopback, &headers).await {
+        return refused;
+    }
+    let found = server.config().traces.find(&id);
+    if found.is_empty() {
+        let text = "No trace of this identifier is kept. The last ones are kept, of requests that called plugins.";
+        return message(&server, StatusCode::NOT_FOUND, "Not found", text);
+    }
+    json(&found.iter().map(|trace| &**trace).collect::<Vec<_>>())
+}
+
+fn json(document: &impl serde::Serialize) -> Response {
+    match serde_json::to_string(document) {
+        Ok(text) => {
+            let mut response = typed("application/json", text);
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "a document could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What whoever is no operator gets at an address that is for operators.
+async fn refused(
+    server: &Server,
+    on_loopback: Option<Extension<OnLoopback>>,
+    headers: &HeaderMap,
+) -> Option<Response> {
+    match who(server, on_loopback, headers) {
+        Visitor::Operator => None,
+        Visitor::NeedsToken => {
+            let text = "This page is for operators: any user name, and the operator's token as the password.";
+            let mut response = message(server, StatusCode::UNAUTHORIZED, "For operators", text);
+            let challenge = HeaderValue::from_static("Basic realm=\"Tapline\", charset=\"UTF-8\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            Some(response)
+        }
         // As if there were no such page.
-        Visitor::Stranger => nowhere(State(server)).await,
+        Visitor::Stranger => Some(nowhere(State(server.clone())).await),
     }
 }
 
@@ -191,10 +249,13 @@ struct Message<'a> {
     site: &'a str,
     title: &'a str,
     text: &'a str,
+    /// What the reader can tell the operator, who finds it in the log.
+    request: Option<String>,
 }
 
 fn message(server: &Server, status: StatusCode, title: &str, text: &str) -> Response {
-    match (Message { site: &server.config().title, title, text }).render() {
+    let request = status.is_server_error().then(|| request::id().map(|id| id.to_string())).flatten();
+    match (Message { site: &server.config().title, title, text, request }).render() {
         Ok(html) => (status, typed(HTML, html)).into_response(),
         Err(_) => status.into_response(),
     }

@@ -10,16 +10,18 @@ use std::{
 use axum::{Extension, Router};
 use tapline_host_core::Host;
 use tapline_store::Store;
+use tapline_telemetry::Traces;
 use tokio::{
     net::TcpListener,
     sync::oneshot,
     time::{MissedTickBehavior, timeout_at},
 };
+use tracing::Instrument;
 
 use crate::{
     history::{self, History},
     operator::{OnLoopback, OperatorToken},
-    respond,
+    request, respond,
 };
 
 /// The title of a site that has no other.
@@ -44,6 +46,8 @@ pub struct ServerConfig {
     /// to this machine alone, and only where the server listens on a loopback address. A server behind a proxy on
     /// the same machine should have one.
     pub operator_token: Option<OperatorToken>,
+    /// What a [`Recorder`](tapline_telemetry::Recorder) of the program keeps, for operators to look at. Defaults to nothing.
+    pub traces: Traces,
 }
 
 impl Default for ServerConfig {
@@ -54,6 +58,7 @@ impl Default for ServerConfig {
             cron: None,
             drain: DEFAULT_DRAIN,
             operator_token: None,
+            traces: Traces::new(0),
         }
     }
 }
@@ -134,7 +139,7 @@ impl Server {
             ticks.tick().await;
             let server = self.clone();
             // A task of its own: a run that is on its way when the server ends is waited for like any other call.
-            let run = tokio::spawn(async move { server.run_cron().await });
+            let run = tokio::spawn(async move { server.run_cron().await }.instrument(request::cron()));
             if let Err(error) = run.await {
                 tracing::error!(error = &error as &dyn std::error::Error, "cron ended early");
             }

@@ -6,6 +6,7 @@ mod hostile;
 mod instruments;
 mod operators;
 mod pages;
+mod requests;
 mod service;
 
 use std::{path::Path, time::Duration};
