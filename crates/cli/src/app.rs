@@ -14,13 +14,8 @@ use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig};
 use tapline_store::{Store, StoreConfig};
 use tempfile::TempDir;
-use tracing_subscriber::EnvFilter;
 
-use crate::{
-    arguments::{Global, LogFormat},
-    config::{Config, ConfigError},
-    report::PluginsRefused,
-};
+use crate::{arguments::Global, config::Config, report::PluginsRefused, telemetry::Telemetry};
 
 /// The label of the database in the metrics of host calls.
 const DATABASE: &str = "database";
@@ -51,6 +46,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     /// How long each stage of the start took.
     pub(crate) stages: StartStages,
+    /// What becomes of the traces of requests.
+    pub(crate) telemetry: Telemetry,
     /// Where the empty database lies. Removed when the program ends.
     _scratch: Option<TempDir>,
 }
@@ -76,7 +73,12 @@ impl App {
         };
         let mut stages = StartStages::default();
         let mut config = Config::read(global, std::env::vars_os())?;
-        log_to_stderr(&config.log, config.log_format)?;
+        // Whoever takes requests brings code while it does.
+        let telemetry = match code {
+            Code::Later => Telemetry::start(&config)?,
+            Code::Now => Telemetry::default(),
+        };
+        telemetry.log_to_stderr(&config.log, config.log_format)?;
         stages.config = lap();
         let scratch = if need == Need::Nothing { Some(tempfile::tempdir()?) } else { None };
         if let Some(scratch) = &scratch {
@@ -111,7 +113,7 @@ impl App {
         let store = opening.await.context("opening the database made the program panic")??;
         stages.database = lap();
         loaded?;
-        Ok(Self { host, store, config, stages, _scratch: scratch })
+        Ok(Self { host, store, config, stages, telemetry, _scratch: scratch })
     }
 
     pub(crate) fn server(&self) -> Server {
@@ -119,6 +121,7 @@ impl App {
             title: self.config.title.clone(),
             cron: self.config.cron,
             operator_token: self.config.operator_token.clone().map(|token| token.into_text().into()),
+            traces: self.telemetry.traces.clone(),
             ..ServerConfig::default()
         };
         Server::new(self.host.clone(), self.store.clone(), config)
@@ -151,18 +154,4 @@ pub(crate) fn progress_bar(length: usize) -> ProgressBar {
     // A plugin that compiles for long is not a program that hangs.
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
-}
-
-pub(crate) fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
-        name: "--log",
-        value: filter.to_owned(),
-        expected: "a level such as info, or a filter such as info,tapline_host_core=debug",
-    })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = match format {
-        LogFormat::Human => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
-    };
-    set.map_err(|error| anyhow::anyhow!(error)).context("cannot log")
 }

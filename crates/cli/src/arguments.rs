@@ -127,6 +127,20 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what one request did, and for how long, or the last requests if none is named
+    ///
+    /// Asks the host that serves. The identifier of a request is in its answer, as X-Request-Id, and in each of its log lines.
+    /// A request that called no plugin has no trace.
+    Trace {
+        /// The identifier of the request: 32 hexadecimal digits
+        id: Option<String>,
+        /// Where the host serves [default: http:// and the address that the configuration has]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Look after the directory with compiled plugins; a host may use it meanwhile
     Cache {
         #[command(subcommand)]

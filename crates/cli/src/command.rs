@@ -9,6 +9,7 @@ mod plugins;
 mod render;
 pub(crate) mod run;
 mod serve;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
         Command::Run { .. } | Command::Bench { .. } => return blocking(run::run(&arguments)),
+        Command::Trace { id, url, json } => return trace::run(&arguments.global, id.as_deref(), url.as_deref(), *json),
         Command::Cache { action } => return cache::run(&arguments.global, action),
         Command::Worker => return Ok(tapline_host_core::compile_worker()),
         Command::Serve { .. } | Command::Import { .. } => Need::Made,
@@ -44,6 +46,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Inspect { .. }
             | Command::Config { .. }
             | Command::Cache { .. }
+            | Command::Trace { .. }
             | Command::Run { .. }
             | Command::Bench { .. }
             | Command::Worker => Ok(ExitCode::SUCCESS),

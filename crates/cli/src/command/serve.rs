@@ -64,6 +64,7 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode>
     if let Some(resting) = resting {
         resting.abort();
     }
+    app.telemetry.end().await;
     if !complete {
         tracing::warn!("something was still running and was cut off");
     }

@@ -13,6 +13,7 @@ mod errors;
 mod plugins;
 mod run;
 mod site;
+mod trace;
 mod watch;
 
 use std::{
