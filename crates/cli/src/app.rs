@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tapline_content::register;
-use tapline_host_core::{Host, PluginSpec};
+use tapline_host_core::{Host, PluginSpec, Profile};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig};
@@ -65,7 +65,7 @@ pub(crate) struct StartStages {
 
 impl App {
     /// Opens the database, builds the host and loads the plugins.
-    pub(crate) async fn start(global: &Global, need: Need, code: Code) -> Result<Self> {
+    pub(crate) async fn start(global: &Global, need: Need, code: Code, profile: Option<Profile>) -> Result<Self> {
         let mut clock = Instant::now();
         let mut lap = || {
             let now = Instant::now();
@@ -98,6 +98,10 @@ impl App {
         });
         let builder = Host::builder().config(config.host.clone());
         let builder = register(builder).capability(Log).capability(database.clone());
+        let builder = match profile {
+            Some(profile) => builder.profile(profile),
+            None => builder,
+        };
         let host = tapline_host_wasi::register(builder).build()?;
         database.record_with(host.metrics().host_call(DATABASE));
         stages.host = lap();

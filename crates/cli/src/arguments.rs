@@ -63,6 +63,9 @@ pub(crate) enum Command {
         /// Follow the configuration and the files of the plugins: what changes is loaded while the program serves
         #[arg(long)]
         watch: bool,
+        /// Sample what plugins do, and write it when the program ends: folded stacks, which tools for flame graphs read
+        #[arg(long, value_name = "FILE")]
+        profile: Option<PathBuf>,
     },
     /// Import documents: directories of Markdown, Markdown files, or files with one JSON item per line
     ///

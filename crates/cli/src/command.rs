@@ -35,9 +35,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     blocking(async {
         let code = if matches!(arguments.command, Command::Serve { .. }) { Code::Later } else { Code::Now };
-        let app = App::start(&arguments.global, need, code).await?;
+        let profile = match &arguments.command {
+            Command::Serve { profile: Some(path), .. } => Some(serve::ProfileFile::create(path)?),
+            _ => None,
+        };
+        let samples = profile.as_ref().map(|file| file.profile.clone());
+        let app = App::start(&arguments.global, need, code, samples).await?;
         match &arguments.command {
-            Command::Serve { watch } => serve::run(&app, watch.then_some(&arguments.global)).await,
+            Command::Serve { watch, .. } => {
+                let code = serve::run(&app, watch.then_some(&arguments.global)).await?;
+                if let Some(profile) = profile {
+                    profile.write()?;
+                }
+                Ok(code)
+            }
             Command::Import { paths, report } => import::run(&app, paths, report.as_deref()).await,
             Command::Render { id } => render::run(&app, id).await,
             Command::Plugins => plugins::run(&app),

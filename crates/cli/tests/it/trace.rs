@@ -188,3 +188,22 @@ fn a_line_of_json_is_one_whatever_a_guest_writes() {
         assert!(message.ends_with("😀 é") && !message.contains(char::is_control), "{message}");
     }
 }
+
+#[test]
+fn a_profile_names_the_functions_of_guests() {
+    let place = Place::new();
+    place.configure(&[], "");
+    place.write("a.md", "---\ndo: loop\n---\n# A");
+    assert_eq!(place.run(&["import", "a.md"]).status.code(), Some(0));
+    place.configure(&["probe"], "[host.limits]\nmax_execution_time_ms = 100\n");
+    let serving = Serving::with(&place, &["serve", "--profile", "profile.txt"]);
+    assert_eq!(serving.get("/item/a").0, 403, "a plugin that does not answer denies");
+    assert_eq!(serving.end("-TERM"), 0);
+    let profile = std::fs::read_to_string(place.path().join("profile.txt")).unwrap();
+    let stack = profile.lines().find(|line| line.starts_with("probe;item_access;"));
+    assert!(stack.is_some_and(|stack| stack.contains("probe::act::act")), "{profile}");
+
+    let refused = both(&place.run(&["serve", "--profile", "missing/profile.txt"]));
+    assert!(refused.starts_with("error: cannot write missing/profile.txt\n  because: No such file"), "{refused}");
+    assert!(refused.contains("hint: name a file") && refused.ends_with("[1]"), "{refused}");
+}

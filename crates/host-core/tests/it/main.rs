@@ -11,6 +11,7 @@ mod lazy;
 mod loading;
 mod observing;
 mod own_tap;
+mod profiling;
 mod reloading;
 mod reuse;
 mod share;
