@@ -61,6 +61,7 @@ mod functions;
 mod host;
 mod idle;
 mod load;
+mod log_rate;
 mod manifest;
 mod needs;
 mod nesting;
@@ -100,6 +101,7 @@ pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, P
 pub use exported::{Answered, Function, Functions, LoadTimes, MAX_FUNCTIONS};
 pub use functions::{FunctionPattern, PatternError};
 pub use host::{Host, HostBuilder, PoolMetrics};
+pub use log_rate::MAX_LOG_LINES_PER_SECOND;
 pub use manifest::{Manifest, TAPS_SECTION, TapPlacement, TapRecord};
 pub use nesting::MAX_NESTED_CALLS;
 pub use observe::{MAX_OBSERVATIONS, Observation, Used, observed};

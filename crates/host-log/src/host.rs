@@ -106,6 +106,9 @@ fn write(mut store: StoreContextMut<'_, CallState>, (level, message): (Level, Wa
         return Ok(());
     }
     lines.kept += 1;
+    if !store.data().admits_log_line() {
+        return Ok(());
+    }
     let text = message.to_str(&store)?;
     let line = escape(cut(&text, MAX_LINE_BYTES));
     let state = store.data();
