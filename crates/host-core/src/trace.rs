@@ -3,7 +3,7 @@
 //! Nobody pays for them who does not listen: where their level is off, a span costs one comparison, and none is kept.
 
 use tapline_tap_dispatch::{PluginName, TapName};
-use tracing::{Span, debug_span, field::Empty};
+use tracing::{Level, Span, debug_span, field::Empty, level_filters::LevelFilter};
 
 use crate::{observe::Used, state::CallState};
 
@@ -20,20 +20,35 @@ pub const MAX_HOST_CALL_SPANS: u64 = 100;
 /// In a box, because every call carries it and hardly any has one. `None`: nobody listens.
 pub(crate) type Listened = Option<Box<Span>>;
 
+/// Whether no subscriber of the process wants spans of this level: one load and one comparison.
+#[inline]
+fn nobody_listens() -> bool {
+    Level::DEBUG > LevelFilter::current()
+}
+
 fn listened(span: Span) -> Listened {
     if span.is_disabled() { None } else { Some(Box::new(span)) }
 }
 
 /// The span of a dispatch. One without handlers does nothing, and is none.
+#[inline]
 pub(crate) fn dispatch(tap: &'static str, handlers: usize) -> Listened {
-    if handlers == 0 {
-        return None;
-    }
+    if nobody_listens() || handlers == 0 { None } else { dispatch_span(tap, handlers) }
+}
+
+#[cold]
+fn dispatch_span(tap: &'static str, handlers: usize) -> Listened {
     listened(debug_span!(target: TRACE_TARGET, "dispatch", tap, handlers))
 }
 
 /// The span of one call of a handler, `within` the one of its dispatch.
+#[inline]
 pub(crate) fn handler(within: Option<&Span>, plugin: &PluginName, tap: &TapName) -> Listened {
+    if nobody_listens() { None } else { handler_span(within, plugin, tap) }
+}
+
+#[cold]
+fn handler_span(within: Option<&Span>, plugin: &PluginName, tap: &TapName) -> Listened {
     macro_rules! span {
         ($($parent:tt)*) => {
             debug_span!(
@@ -68,7 +83,7 @@ impl CallState {
     /// A span costs more than a function that only reads what is there. Such a one is better counted alone.
     #[must_use]
     pub fn host_call_span(&self, function: &'static str) -> Span {
-        if self.host_calls() > MAX_HOST_CALL_SPANS {
+        if nobody_listens() || self.host_calls() > MAX_HOST_CALL_SPANS {
             return Span::none();
         }
         debug_span!(target: TRACE_TARGET, "host_call", plugin = %self.plugin(), tap = %self.tap(), function)

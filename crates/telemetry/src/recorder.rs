@@ -65,7 +65,7 @@ impl Recorder {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        self.with_filter(Spans)
+        Layer::<S>::with_filter(self, Spans)
     }
 
     fn finished(&self, building: &Building) {
