@@ -28,13 +28,13 @@ impl Telemetry {
     /// As the configuration says.
     pub(crate) fn start(config: &Config) -> Result<Self, ConfigError> {
         let exporter = match &config.otlp_endpoint {
-            Some(endpoint) => Some(Exporter::start(endpoint, &config.host.deployment.service).map_err(|_| {
-                ConfigError::Variable {
+            Some(endpoint) => {
+                Some(Exporter::start(endpoint, &config.host.deployment.service).map_err(|_| ConfigError::Variable {
                     name: "telemetry.otlp_endpoint",
                     value: endpoint.clone(),
                     expected: "http:// and the address of a collector, such as http://127.0.0.1:4318",
-                }
-            })?),
+                })?)
+            }
             None => None,
         };
         let is_recording = config.keep_traces > 0 || exporter.is_some();

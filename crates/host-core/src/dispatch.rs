@@ -133,8 +133,10 @@ impl<T: Tap<Answer = Ballot>> Fold<T> for Vote {
     type Outcome = Decision;
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Decision, CallError> {
-        let Verdict { ballot, denied_by, failures } =
-            tapline_tap_dispatch::vote(&handlers.list, |handler| run::<T>(handler, input, handlers.limits, handlers.span.as_deref())).await;
+        let Verdict { ballot, denied_by, failures } = tapline_tap_dispatch::vote(&handlers.list, |handler| {
+            run::<T>(handler, input, handlers.limits, handlers.span.as_deref())
+        })
+        .await;
         Ok(Decision {
             ballot,
             denied_by: denied_by.into_iter().map(|index| handlers.name(index)).collect(),

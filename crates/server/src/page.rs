@@ -189,7 +189,8 @@ impl Server {
             now - std::mem::replace(&mut clock, now)
         };
         let load = tracing::debug_span!(target: TARGET, "load");
-        let item = self.store().load(id).instrument(load).await?.ok_or_else(|| PageError::NotFound { id: id.to_owned() })?;
+        let item =
+            self.store().load(id).instrument(load).await?.ok_or_else(|| PageError::NotFound { id: id.to_owned() })?;
         timing.load = lap();
         let (asked, mut calls) = observed(self.ask(Arc::clone(&item))).await;
         asked?;

@@ -193,11 +193,7 @@ fn json(document: &impl serde::Serialize) -> Response {
 }
 
 /// What whoever is no operator gets at an address that is for operators.
-async fn refused(
-    server: &Server,
-    on_loopback: Option<Extension<OnLoopback>>,
-    headers: &HeaderMap,
-) -> Option<Response> {
+async fn refused(server: &Server, on_loopback: Option<Extension<OnLoopback>>, headers: &HeaderMap) -> Option<Response> {
     match who(server, on_loopback, headers) {
         Visitor::Operator => None,
         Visitor::NeedsToken => {

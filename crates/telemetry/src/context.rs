@@ -197,7 +197,9 @@ mod tests {
             assert_eq!(next.is_sampled(), sampled);
         }
         // What a later version may say is not known here.
-        for header in [format!("01-{TRACE}-{PARENT}-01"), format!("cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like")] {
+        for header in
+            [format!("01-{TRACE}-{PARENT}-01"), format!("cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like")]
+        {
             assert_eq!(receive(&header).trace().to_string(), TRACE, "{header}");
         }
     }

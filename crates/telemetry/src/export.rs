@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none() {
-        for endpoint in ["", "127.0.0.1:4318", "https://127.0.0.1:4318", "grpc://a", "http://", "http://a/?b", "\u{0}"] {
+        for endpoint in ["", "127.0.0.1:4318", "https://127.0.0.1:4318", "grpc://a", "http://", "http://a/?b", "\u{0}"]
+        {
             let error = Exporter::start(endpoint, "tapline").unwrap_err();
             assert!(matches!(error, ExportError::Endpoint { .. }), "{endpoint}: {error}");
         }

@@ -60,7 +60,7 @@ impl Client {
 
 /// Causes belong to the message: this is the only line about them.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let mut messages: Vec<String> = causes.map(ToString::to_string).collect();
     messages.dedup();
     messages.join(": ")

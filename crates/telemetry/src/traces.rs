@@ -108,8 +108,7 @@ mod tests {
     use crate::trace::Span;
 
     fn trace(id: &str, spans: usize) -> Arc<Trace> {
-        let span =
-            Span { name: "request".into(), parent: None, start_ns: 0, duration_ns: 1, fields: BTreeMap::new() };
+        let span = Span { name: "request".into(), parent: None, start_ns: 0, duration_ns: 1, fields: BTreeMap::new() };
         Arc::new(Trace { trace_id: id.to_owned(), started_unix_us: 0, spans: vec![span; spans], dropped_spans: 0 })
     }
 

@@ -48,7 +48,9 @@ fn a_request_is_drawn() {
     assert!(shown.starts_with("GET /item/a  status 200  ") && shown.contains(&format!("trace {id}\n")), "{shown}");
     // Where their times lie differs from run to run.
     let names: Vec<&str> = shown.lines().skip(2).map(|line| line.split("  0.").next().unwrap().trim_end()).collect();
-    for name in ["GET /item/{id}", "  load", "  dispatch item_view", "    seo.item_view", "    embargo.item_access", "  render"] {
+    for name in
+        ["GET /item/{id}", "  load", "  dispatch item_view", "    seo.item_view", "    embargo.item_access", "  render"]
+    {
         assert!(names.iter().any(|line| line.starts_with(name)), "{name} in {shown}");
     }
     assert!(shown.contains("|########################################|") && shown.is_ascii(), "{shown}");

@@ -12,7 +12,9 @@ async fn a_guest_is_sampled_where_it_is_busy_by_the_names_of_its_functions() {
     let evil = r#"(func $"a;b\0a\1b" (param $x i32) (loop $again (br $again)))"#;
     let call = "(call $spin (local.get $x)) (i32.const 1)";
     host.load(spec("busy", number_with(spin, call)).limits(time(30))).await.unwrap();
-    host.load(spec("evil", number_with(evil, &call.replace("$spin", r#"$"a;b\0a\1b""#))).limits(time(30))).await.unwrap();
+    host.load(spec("evil", number_with(evil, &call.replace("$spin", r#"$"a;b\0a\1b""#))).limits(time(30)))
+        .await
+        .unwrap();
     host.load(spec("quick", number("(local.get $x)"))).await.unwrap();
     // Metered plugins run on an engine of their own.
     let fuel = PartialLimits { enable_fuel_metering: Some(true), fuel_limit: Some(u64::MAX), ..time(30) };

@@ -8,7 +8,8 @@ use std::{
 };
 
 use tapline_host_core::{
-    Call, CallError, Collect, Host, HostConfig, Interface, MAX_LOG_LINES_PER_SECOND, PluginName, PluginSpec, Signature, Tap,
+    Call, CallError, Collect, Host, HostConfig, Interface, MAX_LOG_LINES_PER_SECOND, PluginName, PluginSpec, Signature,
+    Tap,
 };
 use tapline_host_log::{Log, MAX_LINE_BYTES, TARGET};
 use tracing::{Event, Level, Subscriber, field::Visit, subscriber::DefaultGuard};

@@ -60,8 +60,7 @@ fn id(answer: &Answer) -> String {
 }
 
 async fn trace(site: &Site, id: &str) -> Trace {
-    let mut found: Vec<Trace> =
-        serde_json::from_str(&site.get(&format!("/_tapline/trace/{id}")).await.body).unwrap();
+    let mut found: Vec<Trace> = serde_json::from_str(&site.get(&format!("/_tapline/trace/{id}")).await.body).unwrap();
     assert_eq!(found.len(), 1);
     found.remove(0)
 }
@@ -118,7 +117,10 @@ async fn the_trace_of_a_page_shows_who_did_what_for_how_long() {
     let root = &trace.spans[0];
     assert_eq!((root.field("path"), root.field("status")), (Some("/item/a"), Some("200")));
     let sql = find("sql");
-    assert_eq!((sql.field("plugin"), sql.field("tap"), sql.field("rows")), (Some("related"), Some("item_view"), Some("1")));
+    assert_eq!(
+        (sql.field("plugin"), sql.field("tap"), sql.field("rows")),
+        (Some("related"), Some("item_view"), Some("1"))
+    );
     assert!(sql.field("sql").unwrap().contains("JOIN item_tags"), "{sql:?}");
     let seo = find("seo.item_view");
     assert_eq!((seo.field("outcome"), seo.failed()), (Some("ok"), false));

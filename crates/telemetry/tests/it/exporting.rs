@@ -84,7 +84,12 @@ fn a_collector_gets_the_trace_as_the_caller_began_it() {
     }
     let attributes: Vec<Vec<String>> = spans.iter().map(|span| attributes(span)).collect();
     let expected: [&[&str]; 4] = [
-        &["http.request.method=\"GET\"", "http.response.status_code=200", "http.route=\"/item/{id}\"", "url.path=\"/item/a\""],
+        &[
+            "http.request.method=\"GET\"",
+            "http.response.status_code=200",
+            "http.route=\"/item/{id}\"",
+            "url.path=\"/item/a\"",
+        ],
         &["tapline.handlers=1", "tapline.tap=\"item_view\""],
         &["tapline.outcome=\"trap\"", "tapline.plugin=\"seo\"", "tapline.tap=\"item_view\""],
         &["db.query.text=\"\\\"SELECT '\\\\u{1b}'\\\"\"", "db.response.returned_rows=3"],

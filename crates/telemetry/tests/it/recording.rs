@@ -12,12 +12,8 @@ fn a_request_is_a_tree_of_spans() {
     let found = traces.find(TRACE);
     let trace = &found[0];
     let spans: Vec<(String, Option<usize>)> = trace.spans.iter().map(|span| (span.label(), span.parent)).collect();
-    let expected = [
-        ("GET /item/{id}", None),
-        ("dispatch item_view", Some(0)),
-        ("seo.item_view", Some(1)),
-        ("sql", Some(2)),
-    ];
+    let expected =
+        [("GET /item/{id}", None), ("dispatch item_view", Some(0)), ("seo.item_view", Some(1)), ("sql", Some(2))];
     assert_eq!(spans, expected.map(|(label, parent)| (label.to_owned(), parent)));
     let [request, dispatch, handler, sql] = &trace.spans[..] else { unreachable!("four spans") };
     assert_eq!((request.field("status"), request.field("path")), (Some("200"), Some("/item/a")));
@@ -79,7 +75,8 @@ fn a_field_is_no_longer_than_so_much() {
     let long = "é".repeat(MAX_FIELD_BYTES);
     let found = recorded(None, || {
         request(context("01")).in_scope(|| {
-            debug_span!(target: "tapline::trace", "sql", text = long.as_str(), shown = %long, sql = ?long).in_scope(|| ());
+            debug_span!(target: "tapline::trace", "sql", text = long.as_str(), shown = %long, sql = ?long)
+                .in_scope(|| ());
         });
     })
     .find(TRACE);

@@ -96,7 +96,8 @@ fn rows(spans: &[Span]) -> Vec<(&Span, usize)> {
 
 /// Where in the whole the span lies. It has one cell at least.
 fn bar(span: &Span, whole: u64, look: Look) -> String {
-    let cell = |time: u64| ((time as f64 / whole.max(1) as f64) * WIDTH as f64).floor().clamp(0.0, WIDTH as f64) as usize;
+    let cell =
+        |time: u64| ((time as f64 / whole.max(1) as f64) * WIDTH as f64).floor().clamp(0.0, WIDTH as f64) as usize;
     let start = cell(span.start_ns).min(WIDTH - 1);
     let end = cell(span.start_ns.saturating_add(span.duration_ns)).clamp(start + 1, WIDTH);
     let full = if look == Look::Terminal { "█" } else { "#" };
@@ -144,7 +145,13 @@ mod tests {
     fn page() -> Trace {
         let handler = |plugin: &str, outcome: &str| json!({ "plugin": plugin, "tap": "item_view", "outcome": outcome });
         trace(json!([
-            span("request", None, 0, 4_000_000, json!({ "method": "GET", "route": "/item/{id}", "path": "/item/a", "status": "200" })),
+            span(
+                "request",
+                None,
+                0,
+                4_000_000,
+                json!({ "method": "GET", "route": "/item/{id}", "path": "/item/a", "status": "200" })
+            ),
             span("dispatch", Some(0), 1_000_000, 2_000_000, json!({ "tap": "item_view" })),
             span("handler", Some(1), 1_000_000, 100_000, handler("seo", "trap")),
             span("handler", Some(1), 1_100_000, 1_900_000, handler("related", "ok")),
