@@ -250,7 +250,7 @@ struct Message<'a> {
 }
 
 fn message(server: &Server, status: StatusCode, title: &str, text: &str) -> Response {
-    let request = status.is_server_error().then(|| request::id().map(|id| id.to_string())).flatten();
+    let request = request::id().filter(|_| status.is_server_error()).map(|id| id.to_string());
     match (Message { site: &server.config().title, title, text, request }).render() {
         Ok(html) => (status, typed(HTML, html)).into_response(),
         Err(_) => status.into_response(),

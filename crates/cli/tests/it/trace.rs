@@ -145,7 +145,6 @@ fn an_address_that_is_none_is_refused() {
         &["serve"],
         expect![[r#"
             error: `telemetry.otlp_endpoint` is `https://127.0.0.1:4317`, not http:// and the address of a collector, such as http://127.0.0.1:4318
-
             [2]
         "#]],
     );

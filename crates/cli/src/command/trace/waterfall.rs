@@ -169,13 +169,13 @@ mod tests {
             expect![[r##"
                 GET /item/a  status 200  4.000 ms  trace 4bf9
 
-                GET /item/{id}            0.000 ms    4.000 ms  |########################################|
-                  dispatch item_view      1.000 ms    2.000 ms  |          ####################          |
-                    seo.item_view         1.000 ms    0.100 ms  |          #                             | trap
-                    related.item_view     1.100 ms    1.900 ms  |           ###################          |
-                      database.query      1.500 ms    1.000 ms  |               ##########               |
-                        sql               1.500 ms    0.900 ms  |               #########                | "SELECT 1"
-                  render                  3.000 ms    1.000 ms  |                              ##########|
+                GET /item/{id}           0.000 ms    4.000 ms  |########################################|
+                  dispatch item_view     1.000 ms    2.000 ms  |          ####################          |
+                    seo.item_view        1.000 ms    0.100 ms  |          #                             | trap
+                    related.item_view    1.100 ms    1.900 ms  |           ###################          |
+                      database.query     1.500 ms    1.000 ms  |               ##########               |
+                        sql              1.500 ms    0.900 ms  |               #########                | "SELECT 1"
+                  render                 3.000 ms    1.000 ms  |                              ##########|
                 and 2 more, which were not kept
             "##]],
         );
