@@ -8,18 +8,18 @@ use std::{
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tapline_content::register;
-use tapline_host_core::{Host, PluginSpec};
+use tapline_host_core::{Host, PluginSpec, Profile};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig, SpecSource};
 use tapline_store::{Store, StoreConfig};
 use tempfile::TempDir;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
-    arguments::{Global, LogFormat},
-    config::{Config, ConfigError},
+    arguments::Global,
+    config::Config,
     report::{PluginsRefused, chain},
+    telemetry::Telemetry,
 };
 
 /// The label of the database in the metrics of host calls.
@@ -53,6 +53,8 @@ pub(crate) struct App {
     pub(crate) stages: StartStages,
     /// The plugins of the configuration, as it stands when somebody asks.
     specs: SpecSource,
+    /// What becomes of the traces of requests.
+    pub(crate) telemetry: Telemetry,
     /// Where the empty database lies. Removed when the program ends.
     _scratch: Option<TempDir>,
 }
@@ -70,7 +72,7 @@ pub(crate) struct StartStages {
 
 impl App {
     /// Opens the database, builds the host and loads the plugins.
-    pub(crate) async fn start(global: &Global, need: Need, code: Code) -> Result<Self> {
+    pub(crate) async fn start(global: &Global, need: Need, code: Code, profile: Option<Profile>) -> Result<Self> {
         let mut clock = Instant::now();
         let mut lap = || {
             let now = Instant::now();
@@ -78,7 +80,12 @@ impl App {
         };
         let mut stages = StartStages::default();
         let mut config = Config::read(global, std::env::vars_os())?;
-        log_to_stderr(&config.log, config.log_format)?;
+        // Whoever takes requests brings code while it does.
+        let telemetry = match code {
+            Code::Later => Telemetry::start(&config)?,
+            Code::Now => Telemetry::default(),
+        };
+        telemetry.log_to_stderr(&config.log, config.log_format)?;
         stages.config = lap();
         let scratch = if need == Need::Nothing { Some(tempfile::tempdir()?) } else { None };
         if let Some(scratch) = &scratch {
@@ -98,6 +105,10 @@ impl App {
         });
         let builder = Host::builder().config(config.host.clone());
         let builder = register(builder).capability(Log).capability(database.clone());
+        let builder = match profile {
+            Some(profile) => builder.profile(profile),
+            None => builder,
+        };
         let host = tapline_host_wasi::register(builder).build()?;
         database.record_with(host.metrics().host_call(DATABASE));
         stages.host = lap();
@@ -113,7 +124,7 @@ impl App {
         let store = opening.await.context("opening the database made the program panic")??;
         stages.database = lap();
         loaded?;
-        Ok(Self { host, store, config, stages, specs: specs(global.clone()), _scratch: scratch })
+        Ok(Self { host, store, config, stages, specs: specs(global.clone()), telemetry, _scratch: scratch })
     }
 
     pub(crate) fn server(&self) -> Server {
@@ -122,6 +133,7 @@ impl App {
             cron: self.config.cron,
             operator_token: self.config.operator_token.clone().map(|token| token.into_text().into()),
             specs: Some(self.specs.clone()),
+            traces: self.telemetry.traces.clone(),
             ..ServerConfig::default()
         };
         Server::new(self.host.clone(), self.store.clone(), config)
@@ -165,18 +177,4 @@ pub(crate) fn progress_bar(length: usize) -> ProgressBar {
     // A plugin that compiles for long is not a program that hangs.
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
-}
-
-pub(crate) fn log_to_stderr(filter: &str, format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
-        name: "--log",
-        value: filter.to_owned(),
-        expected: "a level such as info, or a filter such as info,tapline_host_core=debug",
-    })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = match format {
-        LogFormat::Human => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => subscriber.json().try_init(),
-    };
-    set.map_err(|error| anyhow::anyhow!(error)).context("cannot log")
 }

@@ -63,6 +63,9 @@ pub(crate) enum Command {
         /// Follow the configuration and the files of the plugins: what changes is loaded while the program serves
         #[arg(long)]
         watch: bool,
+        /// Sample what plugins do, and write it when the program ends: folded stacks, which tools for flame graphs read
+        #[arg(long, value_name = "FILE")]
+        profile: Option<PathBuf>,
     },
     /// Import documents: directories of Markdown, Markdown files, or files with one JSON item per line
     ///
@@ -123,6 +126,20 @@ pub(crate) enum Command {
     ///
     /// Reads the configuration as every other command does, and neither opens nor loads anything.
     Config {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what one request did, and for how long, or the last requests if none is named
+    ///
+    /// Asks the host that serves. The identifier of a request is in its answer, as X-Request-Id, and in each of its log lines.
+    /// A request that called no plugin has no trace.
+    Trace {
+        /// The identifier of the request: 32 hexadecimal digits
+        id: Option<String>,
+        /// Where the host serves [default: http:// and the address that the configuration has]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,

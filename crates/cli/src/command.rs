@@ -9,6 +9,7 @@ mod plugins;
 mod render;
 pub(crate) mod run;
 mod serve;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
         Command::Run { .. } | Command::Bench { .. } => return blocking(run::run(&arguments)),
+        Command::Trace { id, url, json } => return trace::run(&arguments.global, id.as_deref(), url.as_deref(), *json),
         Command::Cache { action } => return cache::run(&arguments.global, action),
         Command::Worker => return Ok(tapline_host_core::compile_worker()),
         Command::Serve { .. } | Command::Import { .. } => Need::Made,
@@ -33,9 +35,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     blocking(async {
         let code = if matches!(arguments.command, Command::Serve { .. }) { Code::Later } else { Code::Now };
-        let app = App::start(&arguments.global, need, code).await?;
+        let profile = match &arguments.command {
+            Command::Serve { profile: Some(path), .. } => Some(serve::ProfileFile::create(path)?),
+            _ => None,
+        };
+        let samples = profile.as_ref().map(|file| file.profile.clone());
+        let app = App::start(&arguments.global, need, code, samples).await?;
         match &arguments.command {
-            Command::Serve { watch } => serve::run(&app, watch.then_some(&arguments.global)).await,
+            Command::Serve { watch, .. } => {
+                let code = serve::run(&app, watch.then_some(&arguments.global)).await?;
+                if let Some(profile) = profile {
+                    profile.write()?;
+                }
+                Ok(code)
+            }
             Command::Import { paths, report } => import::run(&app, paths, report.as_deref()).await,
             Command::Render { id } => render::run(&app, id).await,
             Command::Plugins => plugins::run(&app),
@@ -44,6 +57,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Inspect { .. }
             | Command::Config { .. }
             | Command::Cache { .. }
+            | Command::Trace { .. }
             | Command::Run { .. }
             | Command::Bench { .. }
             | Command::Worker => Ok(ExitCode::SUCCESS),

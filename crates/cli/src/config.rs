@@ -42,6 +42,8 @@ const DEFAULT_DATABASE: &str = "sqlite:tapline.db";
 const DEFAULT_MAX_ANSWER_BYTES: usize = 16 << 20;
 const DEFAULT_LOG: &str = "info";
 const DEBUG_LOG: &str = "debug";
+/// Enough to find a request that somebody has just complained about.
+const DEFAULT_KEEP_TRACES: usize = 100;
 
 /// What the program works with.
 #[derive(Clone, Debug)]
@@ -61,6 +63,10 @@ pub(crate) struct Config {
     pub(crate) plugins: Vec<PluginSpec>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    /// Traces of requests that `serve` keeps.
+    pub(crate) keep_traces: usize,
+    /// Where `serve` sends traces.
+    pub(crate) otlp_endpoint: Option<String>,
     /// All of the above but the plugins, with where it comes from.
     pub(crate) settings: Vec<Setting>,
     /// All plugins of the file and of the plugin directory, also those that are switched off.
@@ -143,6 +149,13 @@ impl Config {
             .variable(environment.log_format)
             .flag("--log-format", global.log_format)
             .decide();
+        let keep_traces =
+            it.setting("telemetry.keep_traces", DEFAULT_KEEP_TRACES).file(file.telemetry.keep_traces).decide();
+        let otlp_endpoint = it
+            .setting("telemetry.otlp_endpoint", None)
+            .file(file.telemetry.otlp_endpoint.map(Some))
+            .variable(environment.otlp_endpoint.clone().map(|(name, endpoint)| (name, Some(endpoint))))
+            .decide();
         let idle = it.setting("host.plugin_idle_seconds", 0).file(file.host.plugin_idle_seconds).decide();
         let plugin_directory =
             it.setting("host.plugin_directory", None).file(file.host.plugin_directory.take().map(Some)).decide();
@@ -165,6 +178,8 @@ impl Config {
             plugins: plugins.collect(),
             log,
             log_format,
+            keep_traces,
+            otlp_endpoint,
             settings: it.settings,
             reports,
         })
@@ -548,7 +563,7 @@ mod tests {
         let file = "[host]\nmax_waiting = 1\nmax_wait_ms = 2\nmax_answer_bytes = 3\nmax_handles = 4\n\
                     optimisation = \"speed-and-size\"\nparallel_compilation = false\npagemap_scan = \"off\"\n\
                     enable_bulk_memory = true\nenable_tracing = true\nplugin_idle_seconds = 12\n[cache]\nsize = 5\nmax_bytes = 11\n\
-                    [log]\nformat = \"json\"\n[host.compilation]\nmax_component_bytes = 6\nmax_function_bytes = 7\n\
+                    [log]\nformat = \"json\"\n[telemetry]\nkeep_traces = 12\notlp_endpoint = \"http://a:4318\"\n[host.compilation]\nmax_component_bytes = 6\nmax_function_bytes = 7\n\
                     max_concurrent = 8\ntimeout_ms = 9\nmax_memory_bytes = 10\n";
         let config = read(file, &[], Global::default()).unwrap();
         let host = &config.host;
@@ -559,6 +574,7 @@ mod tests {
         assert_eq!(host.pagemap_scan, tapline_host_core::PagemapScan::Off);
         assert!(!host.parallel_compilation);
         assert_eq!((config.log.as_str(), config.log_format), ("debug", LogFormat::Json));
+        assert_eq!((config.keep_traces, config.otlp_endpoint.as_deref()), (12, Some("http://a:4318")));
         let Compilation { max_component_bytes, max_function_bytes, max_concurrent, timeout, worker } =
             &host.compilation;
         assert_eq!((*max_component_bytes, *max_function_bytes, *max_concurrent), (6, 7, 8));

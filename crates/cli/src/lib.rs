@@ -13,6 +13,7 @@ mod config;
 mod keys;
 mod report;
 mod table;
+mod telemetry;
 mod watch;
 
 use std::{error::Error, process::ExitCode};

@@ -71,6 +71,9 @@ impl Call {
         // timers and sockets once in sixty turns. Deadlines would be as late, also those of others.
         store.epoch_deadline_callback(|store| {
             store.data().metrics().epoch_yielded();
+            if let Some(profile) = &store.data().handler.runtime.profile {
+                profile.sample(&store);
+            }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         // For each crossing, not for all of them together.
@@ -361,7 +364,7 @@ fn backtrace(error: &wasmtime::Error) -> String {
         let separator = if text.is_empty() { "" } else { "\n" };
         let offset = frame.module_offset().unwrap_or_default();
         let _ = match frame.func_name() {
-            Some(name) => write!(text, "{separator}  at {} ({offset:#x})", rustc_demangled(name)),
+            Some(name) => write!(text, "{separator}  at {} ({offset:#x})", function_name(name)),
             None => write!(text, "{separator}  at function {} ({offset:#x})", frame.func_index()),
         };
     }
@@ -369,7 +372,7 @@ fn backtrace(error: &wasmtime::Error) -> String {
 }
 
 /// A name from the guest's file: of any length, and with anything in it.
-fn rustc_demangled(name: &str) -> String {
+pub(crate) fn function_name(name: &str) -> String {
     const LONGEST: usize = 200;
     escape(&cut_display(&rustc_demangle::demangle(cut(name, 10 * LONGEST)), LONGEST)).into_owned()
 }

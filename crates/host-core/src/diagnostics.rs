@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tapline_tap_dispatch::{PluginName, TapName};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList, WasmStr},
@@ -108,7 +107,7 @@ impl GuestOutput {
     fn write(&self, descriptor: u32, kept: &[u8], length: usize) {
         let (plugin, tap) = (self.handler.plugin.name(), &self.handler.tap);
         let mut output = self.output();
-        let lost = output.take(descriptor, kept, |line| write_line(plugin, tap, descriptor, line));
+        let lost = output.take(descriptor, kept, |line| write_line(&self.handler, descriptor, line));
         let dropped = length - kept.len() + lost;
         self.handler.plugin.metrics().output_dropped(dropped as u64);
         if dropped > 0 && !std::mem::replace(&mut output.said_full, true) {
@@ -118,11 +117,15 @@ impl GuestOutput {
 
     /// Writes what has no line end yet, when the call is over.
     pub(crate) fn finish(&self) {
-        self.output().finish(self.handler.plugin.name(), &self.handler.tap);
+        self.output().finish(&self.handler);
     }
 }
 
-fn write_line(plugin: &PluginName, tap: &TapName, descriptor: u32, line: &[u8]) {
+fn write_line(handler: &Handler, descriptor: u32, line: &[u8]) {
+    let (plugin, tap) = (handler.plugin.name(), &handler.tap);
+    if !handler.plugin.admits_log_line(tap) {
+        return;
+    }
     let line = String::from_utf8_lossy(line);
     // A guest must not be able to write what looks like a line of somebody else.
     let line = escape(&line);
@@ -172,10 +175,10 @@ impl Output {
     }
 
     /// Writes what has no line end yet, when the call is over.
-    fn finish(&mut self, plugin: &PluginName, tap: &TapName) {
+    fn finish(&mut self, handler: &Handler) {
         for (index, partial) in self.partial.iter_mut().enumerate() {
             if !partial.is_empty() {
-                write_line(plugin, tap, if index == 1 { 2 } else { 1 }, partial);
+                write_line(handler, if index == 1 { 2 } else { 1 }, partial);
                 partial.clear();
             }
         }

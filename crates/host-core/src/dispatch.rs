@@ -15,6 +15,7 @@ use tokio::{
     task::coop::{Unconstrained, unconstrained},
     time::{Instant, Sleep, sleep_until},
 };
+use tracing::Span;
 
 use crate::{
     call::{Call, Handler},
@@ -24,6 +25,7 @@ use crate::{
     observe::{Observation, Observer, Running, Used},
     state::{contain, panic_message},
     tap::{Tap, on_failure},
+    trace::{self, Listened},
 };
 
 /// How the answers of a tap's handlers fold into one outcome. Implemented by [`Collect`], [`Alter`], [`Notify`],
@@ -49,6 +51,8 @@ pub struct Handlers {
     pub(crate) list: Arc<[Arc<Handler>]>,
     /// What this dispatch allows, where that is less than what the plugins have.
     pub(crate) limits: Option<Limits>,
+    /// What the dispatch is to whoever listens. It ends with the dispatch.
+    pub(crate) span: Listened,
 }
 
 impl Handlers {
@@ -80,7 +84,7 @@ impl<T: Tap> Fold<T> for Collect {
             &handlers.list,
             on_failure::<T>(),
             || T::default_answer(input),
-            |handler| run::<T>(handler, input, handlers.limits),
+            |handler| run::<T>(handler, input, handlers.limits, handlers.span.as_deref()),
         )
         .await?;
         Ok(Contributions {
@@ -101,7 +105,7 @@ impl<T: Tap<Answer = ()>> Fold<T> for Notify {
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Vec<CallError>, CallError> {
         let failures = tapline_tap_dispatch::notify(&handlers.list, on_failure::<T>(), |handler| {
-            run::<T>(handler, input, handlers.limits)
+            run::<T>(handler, input, handlers.limits, handlers.span.as_deref())
         })
         .await?;
         Ok(failures.into_iter().map(|(_, error)| error).collect())
@@ -129,8 +133,10 @@ impl<T: Tap<Answer = Ballot>> Fold<T> for Vote {
     type Outcome = Decision;
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Decision, CallError> {
-        let Verdict { ballot, denied_by, failures } =
-            tapline_tap_dispatch::vote(&handlers.list, |handler| run::<T>(handler, input, handlers.limits)).await;
+        let Verdict { ballot, denied_by, failures } = tapline_tap_dispatch::vote(&handlers.list, |handler| {
+            run::<T>(handler, input, handlers.limits, handlers.span.as_deref())
+        })
+        .await;
         Ok(Decision {
             ballot,
             denied_by: denied_by.into_iter().map(|index| handlers.name(index)).collect(),
@@ -161,13 +167,14 @@ where
     type Outcome = Change<T::Input>;
 
     async fn fold<'a>(handlers: Handlers, input: <Self as Fold<T>>::Input<'a>) -> Result<Self::Outcome, CallError> {
+        let span = handlers.span.as_deref();
         let Altered { state, failures } = tapline_tap_dispatch::alter(
             &handlers.list,
             input,
             on_failure::<T>(),
             T::default_answer,
             |handler, state| async move {
-                match run::<T>(handler, &state, handlers.limits).await {
+                match run::<T>(handler, &state, handlers.limits, span).await {
                     Ok(altered) => Ok(altered),
                     Err(error) => Err((state, error)),
                 }
@@ -192,7 +199,7 @@ impl<T: Tap<Answer = Option<A>>, A: Send + 'static> Fold<T> for First {
             &handlers.list,
             on_failure::<T>(),
             || T::default_answer(input).flatten(),
-            |handler| run::<T>(handler, input, handlers.limits),
+            |handler| run::<T>(handler, input, handlers.limits, handlers.span.as_deref()),
         )
         .await?;
         Ok(found.answer.map(|(index, answer)| (handlers.name(index), answer)))
@@ -204,8 +211,9 @@ pub(crate) async fn run<T: Tap>(
     handler: &Arc<Handler>,
     input: &T::Input,
     narrower: Option<Limits>,
+    within_span: Option<&Span>,
 ) -> Result<T::Answer, CallError> {
-    let mut record = Record::new(handler);
+    let mut record = Record::new(handler, within_span);
     record.is_narrowed = narrower.is_some();
     let around = Enclosing::current();
     if around.is_some_and(Enclosing::is_deepest) {
@@ -259,6 +267,7 @@ pub(crate) async fn run<T: Tap>(
     record.running = Running::begin(record.is_timed.then_some(record.started));
     let (instantiated, running, is_timed) = (&mut record.instantiated, &mut record.running, record.is_timed);
     let enclosing = Enclosing::new(around, ends);
+    let span = record.span.as_deref();
     let ended = {
         // Kilobytes: pinned where it is made, and never moved.
         let calling = pin!(Some(async {
@@ -270,6 +279,7 @@ pub(crate) async fn run<T: Tap>(
         }));
         let mut calling = Calling { call: calling, handler };
         within((ends == deadline).then_some(deadline), |context| {
+            let _entered = span.map(Span::enter);
             running.resume(Instant::now);
             // A host function that panics costs this call and no other: what it touched is the store, which is dropped
             // below.
@@ -285,7 +295,7 @@ pub(crate) async fn run<T: Tap>(
         .await
     };
     record.answered = is_timed.then(Instant::now);
-    record.used = record.observer.is_some().then(|| call.used());
+    record.used = (record.observer.is_some() || record.span.is_some()).then(|| call.used());
     if matches!(ended, Some(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
     } else if handler.plugin.stock.is_some() {
@@ -374,10 +384,12 @@ struct Record<'a> {
     is_narrowed: bool,
     /// Leave to call. The circuit breaker has to hear how the call ended.
     pass: Option<Pass>,
+    /// What the call is to whoever listens.
+    span: Listened,
 }
 
 impl<'a> Record<'a> {
-    fn new(handler: &'a Handler) -> Self {
+    fn new(handler: &'a Handler, within: Option<&Span>) -> Self {
         let observer = Observer::current();
         Self {
             is_timed: handler.metrics.is_enabled() || observer.is_some(),
@@ -392,6 +404,7 @@ impl<'a> Record<'a> {
             outcome: Outcome::Cancelled,
             is_narrowed: false,
             pass: None,
+            span: trace::handler(within, handler.plugin.name(), &handler.tap),
         }
     }
 
@@ -419,6 +432,9 @@ impl Drop for Record<'_> {
     fn drop(&mut self) {
         if let Some(pass) = self.pass.take() {
             self.handler.breaker.abandoned(pass);
+        }
+        if let Some(span) = &self.span {
+            trace::ended(span, self.outcome.as_str(), self.used);
         }
         if !self.is_timed {
             return;

@@ -122,7 +122,7 @@ impl Functions {
     /// What ended the call; the error names the tap `function`.
     pub async fn call(&self, function: &Function, arguments: &[Val]) -> Result<Answered, CallError> {
         let asked = Instant::now();
-        let (mut answered, entered) = dispatch::run::<Invoke>(&function.handler, arguments, None).await?;
+        let (mut answered, entered) = dispatch::run::<Invoke>(&function.handler, arguments, None, None).await?;
         answered.start = entered - asked;
         Ok(answered)
     }

@@ -61,11 +61,13 @@ mod functions;
 mod host;
 mod idle;
 mod load;
+mod log_rate;
 mod manifest;
 mod needs;
 mod nesting;
 mod observe;
 mod plugin;
+mod profile;
 mod read;
 mod readable;
 mod reload;
@@ -78,6 +80,7 @@ mod stock;
 mod swap;
 mod tap;
 mod text;
+mod trace;
 mod typed;
 
 pub use breaker::BreakerStatus;
@@ -98,10 +101,12 @@ pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, P
 pub use exported::{Answered, Function, Functions, LoadTimes, MAX_FUNCTIONS};
 pub use functions::{FunctionPattern, PatternError};
 pub use host::{Host, HostBuilder, PoolMetrics};
+pub use log_rate::MAX_LOG_LINES_PER_SECOND;
 pub use manifest::{Manifest, TAPS_SECTION, TapPlacement, TapRecord};
 pub use nesting::MAX_NESTED_CALLS;
 pub use observe::{MAX_OBSERVATIONS, Observation, Used, observed};
 pub use plugin::{Plugin, PluginSource, PluginSpec};
+pub use profile::{MAX_PROFILE_BYTES, Profile};
 pub use read::read_component;
 pub use reload::Applied;
 pub use reuse::{MAX_USES, Reuse};
@@ -117,3 +122,4 @@ pub use tapline_tap_dispatch::{
     PartialBreaker, Placement, PluginName, Policy, TapName,
 };
 pub use text::{cut, escape};
+pub use trace::{MAX_HOST_CALL_SPANS, TRACE_TARGET};

@@ -22,6 +22,7 @@ use crate::{
     error::LoadError,
     functions,
     host::{Inner, Resolved},
+    log_rate::LogRate,
     manifest::Manifest,
     plugin::{Plugin, PluginSpec},
     read, reuse,
@@ -184,6 +185,7 @@ pub(crate) fn check(
         reuse: spec.reuse,
         stock: spec.stock.map(Keeper::new),
         retired: AtomicBool::new(false),
+        log_rate: LogRate::default(),
     });
     Ok(Checked { plugin, runtime: Arc::clone(runtime), breaker, taps })
 }

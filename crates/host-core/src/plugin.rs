@@ -17,6 +17,7 @@ use crate::{
     config::HostConfig,
     error::LoadError,
     functions::FunctionPattern,
+    log_rate::LogRate,
     manifest::Manifest,
     reuse::Reuse,
     slots::Lane,
@@ -158,6 +159,7 @@ pub struct Plugin {
     pub(crate) stock: Option<Keeper>,
     /// It was removed, replaced or disabled: none of its instances is kept for another call.
     pub(crate) retired: AtomicBool,
+    pub(crate) log_rate: LogRate,
 }
 
 impl Plugin {

@@ -11,6 +11,7 @@ use crate::{
     config::HostConfig,
     engine::{self, CodeSettings, EngineFacts},
     error::HostError,
+    profile::Profile,
     slots::Slots,
     state::CallState,
 };
@@ -27,6 +28,7 @@ pub(crate) struct Runtime {
     pub(crate) memory: MemoryTracker,
     pub(crate) max_handles: usize,
     pub(crate) max_answer_bytes: usize,
+    pub(crate) profile: Option<Profile>,
 }
 
 impl Runtime {
@@ -36,6 +38,7 @@ impl Runtime {
         capabilities: &[Box<dyn Capability>],
         memory: MemoryTracker,
         slots: Arc<Slots>,
+        profile: Option<Profile>,
     ) -> Result<Self, HostError> {
         let (engine, facts) = engine::build(config, fuel)?;
         let mut linker = Linker::new(&engine);
@@ -65,6 +68,7 @@ impl Runtime {
             memory,
             max_handles: config.max_handles,
             max_answer_bytes: config.max_answer_bytes,
+            profile,
         })
     }
 

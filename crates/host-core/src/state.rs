@@ -134,7 +134,8 @@ impl CallState {
         }
     }
 
-    /// Counts one call of a host function, for whoever [watches](crate::observed).
+    /// Counts one call of a host function, for whoever [watches](crate::observed). See [`CallState::host_call_span`] for one
+    /// that takes a while.
     pub fn count_host_call(&self) {
         // One call runs on one thread at a time: a load and a store lose nothing, and cost less than an addition would.
         self.host_calls.store(self.host_calls().wrapping_add(1), Relaxed);

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tapline_host_core::{CallState, Capability, GrantValue, Granted, cut, metrics::HostCallMetrics};
-use tracing::Instrument;
+use tapline_host_core::{CallState, Capability, GrantValue, Granted, TRACE_TARGET, cut, metrics::HostCallMetrics};
+use tracing::{Instrument, Span, field::Empty};
 use wasmtime::{StoreContextMut, component::Linker};
 
 use crate::{
@@ -38,20 +38,25 @@ impl Capability for Database {
                 let database = database.clone();
                 let state = store.data();
                 state.count_host_call();
+                let span = state.host_call_span("database.query");
                 let deadline = state.deadline();
                 // Debug formatting: the text is a guest's, and may hold what a terminal obeys.
-                let span = tracing::debug_span!(
-                    target: "tapline::database", "query",
-                    plugin = %state.plugin(), tap = %state.tap(), sql = ?cut(&sql, SPAN_SQL),
-                );
+                let sql_span = match span.is_disabled() {
+                    true => Span::none(),
+                    false => tracing::debug_span!(
+                        target: TRACE_TARGET, parent: &span, "sql",
+                        plugin = %state.plugin(), tap = %state.tap(), sql = ?cut(&sql, SPAN_SQL), rows = Empty,
+                    ),
+                };
                 let query = async move {
                     let _timer = database.metrics().map(Timer::start);
-                    let result = database.run(&sql, parameters, deadline).await;
+                    let result = database.run(&sql, parameters, deadline).instrument(sql_span.clone()).await;
                     match &result {
                         Ok(found) => {
                             if let Some(metrics) = database.metrics() {
                                 metrics.answered(found.bytes());
                             }
+                            sql_span.record("rows", found.rows.len());
                             tracing::debug!(target: "tapline::database", rows = found.rows.len(), "answered");
                         }
                         Err(error) => tracing::debug!(target: "tapline::database", ?error, "failed"),

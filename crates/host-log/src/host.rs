@@ -93,6 +93,7 @@ fn write(mut store: StoreContextMut<'_, CallState>, (level, message): (Level, Wa
     if !level.is_kept() {
         return Ok(());
     }
+    let _span = store.data().host_call_span("log.write").entered();
     let lines = store.data_mut().local::<Lines>();
     if lines.kept == MAX_LINES {
         let first = !std::mem::replace(&mut lines.said_full, true);
@@ -105,6 +106,9 @@ fn write(mut store: StoreContextMut<'_, CallState>, (level, message): (Level, Wa
         return Ok(());
     }
     lines.kept += 1;
+    if !store.data().admits_log_line() {
+        return Ok(());
+    }
     let text = message.to_str(&store)?;
     let line = escape(cut(&text, MAX_LINE_BYTES));
     let state = store.data();

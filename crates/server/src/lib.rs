@@ -4,6 +4,8 @@
 //! and no account: every reader is anonymous, and `item_access` is asked for each item that is shown.
 //!
 //! - [`Server`] holds a host and a store, makes pages, and serves them.
+//! - Every request has an identifier: that of the caller's trace, or a new one. It is in the answer, in every event of
+//!   the request, and in its [trace](tapline_telemetry).
 //! - [`Page`] is one page of an item; [`PageError`] says why there is none.
 //! - [`SpecSource`] says where a plugin is loaded from again.
 //!
@@ -15,6 +17,7 @@
 //! | `/status` | the plugins and what they did, the pool, memory and cache, as JSON |
 //! | `/health/live`, `/health/ready` | whether the process answers; whether it can do its work |
 //! | `/item/ID?explain` | the page with what became of every call of a plugin, for operators |
+//! | `/_tapline/trace`, `/_tapline/trace/ID` | the last traces, and those of one request, as JSON, for operators |
 //! | `/_tapline` | the same as `/status` to look at, with the last minute, for operators |
 //! | `/_tapline/plugins/NAME/ACTION` | `enable`, `disable` or `reload`: what the buttons of that page post to |
 //!
@@ -48,6 +51,7 @@ mod history;
 mod operator;
 mod page;
 mod panel;
+mod request;
 mod respond;
 mod scrape;
 mod seldom;

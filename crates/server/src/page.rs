@@ -10,10 +10,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, tz::TimeZone};
 use tapline_content::{AccessQuestion, AccessRequest, Header, Item, ItemAccess, ItemView, Operation, Value};
 use tapline_host_core::{Ballot, Observation, PluginName, Tap, observed};
+use tapline_telemetry::TARGET;
+use tracing::Instrument;
 
 use crate::{
     body,
     error::{PageError, is_busy, is_host_busy},
+    request,
     server::Server,
 };
 
@@ -101,6 +104,8 @@ struct ItemPage<'a> {
     contributions: &'a [Added],
     silent: &'a [PluginName],
     explained: Option<Vec<Explained>>,
+    /// The identifier of the request, for operators.
+    request: Option<String>,
 }
 
 /// What became of one call of a plugin, for an operator.
@@ -183,7 +188,9 @@ impl Server {
             let now = Instant::now();
             now - std::mem::replace(&mut clock, now)
         };
-        let item = self.store().load(id).await?.ok_or_else(|| PageError::NotFound { id: id.to_owned() })?;
+        let load = tracing::debug_span!(target: TARGET, "load");
+        let item =
+            self.store().load(id).instrument(load).await?.ok_or_else(|| PageError::NotFound { id: id.to_owned() })?;
         timing.load = lap();
         let (asked, mut calls) = observed(self.ask(Arc::clone(&item))).await;
         asked?;
@@ -195,7 +202,8 @@ impl Server {
             return Err(PageError::Busy(busy.clone()));
         }
         timing.dispatch = lap();
-        let body = body::render(self.store(), &item).await?;
+        let render = tracing::debug_span!(target: TARGET, "render");
+        let body = body::render(self.store(), &item).instrument(render).await?;
         let silent: Vec<PluginName> = view.failures.into_iter().map(|failure| failure.plugin).collect();
         let contributions: Vec<Added> = view
             .answers
@@ -214,6 +222,7 @@ impl Server {
             contributions: &contributions,
             silent: &silent,
             explained: (audience == Audience::Operators).then(|| self.explain(&calls)),
+            request: request::id().map(|id| id.to_string()),
         }
         .render()?;
         timing.render = lap();

@@ -19,7 +19,9 @@ use crate::{
     form,
     health::{self, Health},
     operator::{OnLoopback, Visitor, visitor},
-    panel, scrape,
+    panel,
+    request::{self, identified},
+    scrape,
     server::Server,
     status,
 };
@@ -48,7 +50,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(crate) fn router(server: Server) -> Router {
-    let routes: [(&str, MethodRouter<Server>); 10] = [
+    let routes: [(&str, MethodRouter<Server>); 12] = [
         ("/", get(list)),
         ("/item/{id}", get(item)),
         ("/style.css", get(async || typed(CSS, include_str!("../templates/style.css")))),
@@ -58,17 +60,20 @@ pub(crate) fn router(server: Server) -> Router {
         ("/health/ready", get(ready)),
         (PANEL, get(operators_page)),
         ("/_tapline/plugins/{plugin}/{action}", post(change).fallback(not_a_button)),
+        ("/_tapline/trace", get(traces)),
+        ("/_tapline/trace/{id}", get(trace)),
         ("/_tapline/live.js", get(async || typed(SCRIPT, include_str!("../templates/live.js")))),
     ];
     let metrics = server.host().metrics();
     // Each with the handle of its own route, so that no address of a visitor becomes a label.
     let counted = |route| middleware::from_fn_with_state(metrics.route(route), count);
+    let identified = |route| middleware::from_fn_with_state(route, identified);
     let mut router = Router::new();
     for (path, handler) in routes {
-        router = router.route(path, handler.layer(counted(Some(path))));
+        router = router.route(path, handler.layer(counted(Some(path))).layer(identified(Some(path))));
     }
     router
-        .fallback_service(any(nowhere).layer(counted(None)).with_state(server.clone()))
+        .fallback_service(any(nowhere).layer(counted(None)).layer(identified(None)).with_state(server.clone()))
         .with_state(server)
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(middleware::from_fn(protect))
@@ -165,6 +170,48 @@ async fn operators_page(
         }
         Ok(Err(error)) => refuse(&server, &error.into()),
         Err(response) => response,
+    }
+}
+
+async fn traces(
+    State(server): State<Server>,
+    on_loopback: Option<Extension<OnLoopback>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(response) = for_operators(&server, on_loopback, &headers).await {
+        return response;
+    }
+    json(&server.config().traces.summaries())
+}
+
+async fn trace(
+    State(server): State<Server>,
+    on_loopback: Option<Extension<OnLoopback>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(response) = for_operators(&server, on_loopback, &headers).await {
+        return response;
+    }
+    let found = server.config().traces.find(&id);
+    if found.is_empty() {
+        let text = "No trace of this identifier is kept. The last ones are kept, of requests that called plugins.";
+        return message(&server, StatusCode::NOT_FOUND, "Not found", text);
+    }
+    json(&found.iter().map(|trace| &**trace).collect::<Vec<_>>())
+}
+
+fn json(document: &impl serde::Serialize) -> Response {
+    match serde_json::to_string(document) {
+        Ok(text) => {
+            let mut response = typed("application/json", text);
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "a document could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }
 
@@ -288,10 +335,13 @@ struct Message<'a> {
     site: &'a str,
     title: &'a str,
     text: &'a str,
+    /// What the reader can tell the operator, who finds it in the log.
+    request: Option<String>,
 }
 
 fn message(server: &Server, status: StatusCode, title: &str, text: &str) -> Response {
-    match (Message { site: &server.config().title, title, text }).render() {
+    let request = request::id().filter(|_| status.is_server_error()).map(|id| id.to_string());
+    match (Message { site: &server.config().title, title, text, request }).render() {
         Ok(html) => (status, typed(HTML, html)).into_response(),
         Err(_) => status.into_response(),
     }

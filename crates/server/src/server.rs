@@ -10,12 +10,14 @@ use std::{
 use axum::{Extension, Router};
 use tapline_host_core::Host;
 use tapline_store::Store;
+use tapline_telemetry::Traces;
 use tokio::{
     net::TcpListener,
     sync::oneshot,
     task::spawn_blocking,
     time::{MissedTickBehavior, timeout_at},
 };
+use tracing::Instrument;
 
 use crate::{
     action::{Outcomes, SpecSource},
@@ -23,7 +25,7 @@ use crate::{
     form::FormToken,
     history::{self, History},
     operator::{OnLoopback, OperatorToken},
-    respond,
+    request, respond,
     scrape::Scrapes,
 };
 
@@ -58,6 +60,8 @@ pub struct ServerConfig {
     pub client_timeout: Duration,
     /// Where a plugin comes from when an operator has it loaded again. Defaults to none: that cannot be done then.
     pub specs: Option<SpecSource>,
+    /// What a [`Recorder`](tapline_telemetry::Recorder) of the program keeps, for operators to look at. Defaults to nothing.
+    pub traces: Traces,
 }
 
 impl Default for ServerConfig {
@@ -70,6 +74,7 @@ impl Default for ServerConfig {
             operator_token: None,
             client_timeout: DEFAULT_CLIENT_TIMEOUT,
             specs: None,
+            traces: Traces::new(0),
         }
     }
 }
@@ -163,7 +168,7 @@ impl Server {
             ticks.tick().await;
             let server = self.clone();
             // A task of its own: a run that is on its way when the server ends is waited for like any other call.
-            let run = tokio::spawn(async move { server.run_cron().await });
+            let run = tokio::spawn(async move { server.run_cron().await }.instrument(request::cron()));
             if let Err(error) = run.await {
                 tracing::error!(error = &error as &dyn std::error::Error, "cron ended early");
             }

@@ -9,17 +9,18 @@ use crate::workspace::Package;
 
 /// Directories of packages, and of those that they may need. A `*` at the end stands for any rest; the first line that
 /// fits a package counts. Dependencies for tests alone are free.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("crates/limits", &[]),
     ("crates/cache", &[]),
     ("crates/metrics", &[]),
     ("crates/tap-dispatch", &[]),
+    ("crates/telemetry", &[]),
     ("crates/host-core", &["crates/cache", "crates/limits", "crates/metrics", "crates/tap-dispatch"]),
     ("crates/function", &["crates/componentize", "crates/host-core"]),
     ("crates/content", &["crates/host-core"]),
     ("crates/host-*", &["crates/host-core"]),
     ("crates/store", &["crates/content", "crates/host-core"]),
-    ("crates/server", &["crates/content", "crates/store", "crates/host-core"]),
+    ("crates/server", &["crates/content", "crates/store", "crates/host-core", "crates/telemetry"]),
     ("crates/cli", &["crates/*"]),
     ("crates/componentize", &[]),
     ("sdk", &["sdk/macros"]),

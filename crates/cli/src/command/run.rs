@@ -17,10 +17,10 @@ use tapline_host_core::{
 use tapline_host_log::Log;
 
 use crate::{
-    app::log_to_stderr,
     arguments::{Arguments, Command, ModuleArguments, module::Pattern},
     config::{Config, ConfigError, Origin},
     table,
+    telemetry::Telemetry,
 };
 
 /// What a module says, and no more: errors come at the end of this program anyway.
@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let config = Config::read(&arguments.global, std::env::vars_os())?;
     let quiet = config.settings.iter().any(|it| it.key == "log.filter" && it.origin == Origin::Default);
-    log_to_stderr(if quiet { QUIET_LOG } else { &config.log }, config.log_format)?;
+    Telemetry::default().log_to_stderr(if quiet { QUIET_LOG } else { &config.log }, config.log_format)?;
     let sandbox = sandbox(module, &config)?;
     let mut host = config.host;
     host.limits = limits(module, host.limits).map_err(ConfigError::Limits)?;

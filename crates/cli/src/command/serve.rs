@@ -2,13 +2,15 @@
 
 use std::{
     error::Error,
+    fs::File,
     io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use tapline_host_core::Host;
+use tapline_host_core::{Host, Profile};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -20,6 +22,29 @@ use crate::{
 
 /// Something was still running when the program had to end.
 const CUT_OFF: u8 = 3;
+
+/// Where `--profile` writes what plugins did.
+pub(crate) struct ProfileFile {
+    pub(crate) profile: Profile,
+    file: File,
+    path: PathBuf,
+}
+
+impl ProfileFile {
+    /// Makes the file, so that one that cannot be written is known at once and not after hours.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| Hint {
+            message: format!("cannot write {}", path.display()),
+            hint: "name a file in a directory that there is, with --profile".to_owned(),
+        })?;
+        Ok(Self { profile: Profile::default(), file, path: path.to_owned() })
+    }
+
+    pub(crate) fn write(mut self) -> Result<()> {
+        let written = self.file.write_all(self.profile.folded().as_bytes());
+        written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
 
 /// `watched`: where the configuration comes from, if it is to be followed.
 pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode> {
@@ -64,6 +89,7 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode>
     if let Some(resting) = resting {
         resting.abort();
     }
+    app.telemetry.end().await;
     if !complete {
         tracing::warn!("something was still running and was cut off");
     }

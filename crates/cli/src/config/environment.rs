@@ -13,13 +13,14 @@ use crate::{arguments::LogFormat, keys::nearest};
 
 /// All variables that the program reads. Another one with this prefix is an error: somebody meant something by it.
 const PREFIX: &str = "TAPLINE_";
-pub(super) const VARIABLES: [&str; 17] = [
+pub(super) const VARIABLES: [&str; 18] = [
     "TAPLINE_CONFIG",
     "TAPLINE_DATABASE_URL",
     "TAPLINE_LISTEN",
     "TAPLINE_OPERATOR_TOKEN",
     "TAPLINE_LOG",
     "TAPLINE_LOG_FORMAT",
+    "TAPLINE_OTLP_ENDPOINT",
     "TAPLINE_CACHE_DIRECTORY",
     "TAPLINE_WASM_MAX_POOL_SIZE",
     "TAPLINE_WASM_INITIAL_POOL_SIZE",
@@ -46,6 +47,7 @@ pub(super) struct Environment {
     pub(super) operator_token: Option<Given<Secret>>,
     pub(super) log: Option<Given<String>>,
     pub(super) log_format: Option<Given<LogFormat>>,
+    pub(super) otlp_endpoint: Option<Given<String>>,
     pub(super) cache_directory: Option<Given<PathBuf>>,
     pub(super) max_pool_size: Option<Given<u32>>,
     pub(super) initial_pool_size: Option<Given<u32>>,
@@ -95,6 +97,7 @@ impl Environment {
                 "TAPLINE_OPERATOR_TOKEN" => it.operator_token = Some(given.secret()?),
                 "TAPLINE_LOG" => it.log = Some(given.text()?),
                 "TAPLINE_LOG_FORMAT" => it.log_format = Some(given.log_format()?),
+                "TAPLINE_OTLP_ENDPOINT" => it.otlp_endpoint = Some(given.text()?),
                 "TAPLINE_CACHE_DIRECTORY" => it.cache_directory = Some(given.path()?),
                 "TAPLINE_WASM_MAX_POOL_SIZE" => it.max_pool_size = Some(given.number()?),
                 "TAPLINE_WASM_INITIAL_POOL_SIZE" => it.initial_pool_size = Some(given.number()?),

@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) host: HostSection,
     pub(super) cache: CacheSection,
     pub(super) log: LogSection,
+    pub(super) telemetry: TelemetrySection,
     pub(super) plugins: BTreeMap<PluginName, PluginSection>,
 }
 
@@ -111,6 +112,13 @@ pub(super) struct CacheSection {
 pub(super) struct LogSection {
     pub(super) filter: Option<String>,
     pub(super) format: Option<LogFormat>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "a table")]
+pub(super) struct TelemetrySection {
+    pub(super) keep_traces: Option<usize>,
+    pub(super) otlp_endpoint: Option<String>,
 }
 
 /// Whether plugins may use the instructions that copy and fill memory. They always may.
@@ -245,6 +253,9 @@ impl Place<'_> {
         }
         if let Some(log) = table(file, "log") {
             self.check(log, "log.", keys_of::<LogSection>())?;
+        }
+        if let Some(telemetry) = table(file, "telemetry") {
+            self.check(telemetry, "telemetry.", keys_of::<TelemetrySection>())?;
         }
         if let Some(host) = table(file, "host") {
             self.check(host, "host.", keys_of::<HostSection>())?;
@@ -446,7 +457,7 @@ mod tests {
             "\n\nxyzzy = 1\n",
             expect![[r#"
                 tapline.toml:3: nothing is called `xyzzy`
-                hint: known are `server`, `database`, `host`, `cache`, `log`, `plugins`
+                hint: known are `server`, `database`, `host`, `cache`, `log`, `telemetry`, `plugins`
             "#]],
         );
     }

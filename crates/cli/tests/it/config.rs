@@ -43,6 +43,8 @@ fn every_value_has_an_origin() {
             host.enable_tracing                   false              default
             log.filter                            warn               flag --log
             log.format                            human              default
+            telemetry.keep_traces                 100                default
+            telemetry.otlp_endpoint               -                  default
             host.plugin_idle_seconds              0                  default
             host.plugin_directory                 -                  default
             host.pool_size                        100                default

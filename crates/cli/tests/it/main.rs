@@ -15,6 +15,7 @@ mod panel;
 mod plugins;
 mod run;
 mod site;
+mod trace;
 mod watch;
 
 use std::{

@@ -8,6 +8,7 @@ use tapline_host_core::{
     limits::{Limits, PartialLimits},
 };
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use wasmtime::{StoreContextMut, component::Linker};
 
 /// A tap from number to number.
@@ -71,12 +72,15 @@ impl Capability for Gate {
         let gate = Arc::clone(&self.0);
         linker.instance("test:host/gate@1.0.0")?.func_wrap_async(
             "wait",
-            move |_: StoreContextMut<'_, CallState>, (): ()| {
+            move |store: StoreContextMut<'_, CallState>, (): ()| {
                 let gate = Arc::clone(&gate);
-                Box::new(async move {
+                store.data().count_host_call();
+                let span = store.data().host_call_span("gate.wait");
+                let wait = async move {
                     gate.acquire().await?.forget();
                     Ok(())
-                })
+                };
+                Box::new(wait.instrument(span))
             },
         )?;
         // A host function with a defect, and one that cannot do its work.

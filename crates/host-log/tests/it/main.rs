@@ -8,7 +8,8 @@ use std::{
 };
 
 use tapline_host_core::{
-    Call, CallError, Collect, Host, HostConfig, Interface, PluginName, PluginSpec, Signature, Tap,
+    Call, CallError, Collect, Host, HostConfig, Interface, MAX_LOG_LINES_PER_SECOND, PluginName, PluginSpec, Signature,
+    Tap,
 };
 use tapline_host_log::{Log, MAX_LINE_BYTES, TARGET};
 use tracing::{Event, Level, Subscriber, field::Visit, subscriber::DefaultGuard};
@@ -193,6 +194,32 @@ async fn after_a_hundred_lines_the_rest_is_counted_and_said_once() {
 
     call(&host, 1).await;
     assert_eq!(lines.take().len(), 1, "each call starts anew");
+}
+
+#[tokio::test]
+async fn calls_together_log_no_more_than_so_much_in_a_second() {
+    let (lines, _guard) = Lines::capture(LevelFilter::INFO);
+    // Writes 100 lines, which is what one call may.
+    let run = "(local.set $x (i32.const 100)) (loop $next
+        (call $write (i32.const 2) (i32.const 0) (i32.const 5))
+        (local.set $x (i32.sub (local.get $x) (i32.const 1)))
+        (br_if $next (local.get $x))) (i32.const 0)";
+    let host = host(plugin(b"hello", run)).await;
+    let (mut written, mut kept, mut warnings) = (0, 0, 0);
+    // However slow the machine is: in some second there are too many.
+    while warnings == 0 {
+        call(&host, 0).await;
+        written += 100;
+        let seen = lines.take();
+        warnings += seen.iter().filter(|line| line.level == Level::WARN).count();
+        kept += seen.iter().filter(|line| line.message == "hello").count();
+        assert!(written < 1_000_000, "a thousand times what is allowed");
+    }
+    assert_eq!(warnings, 1);
+    assert!(kept >= MAX_LOG_LINES_PER_SECOND as usize && kept < written, "{kept} of {written}");
+    let metrics = host.metrics().render().unwrap();
+    let dropped = format!(r#"tapline_log_lines_dropped_total{{plugin="chatty"}} {}"#, written - kept);
+    assert!(metrics.contains(&dropped), "{dropped} in\n{metrics}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod hostile;
 mod instruments;
 mod operators;
 mod pages;
+mod requests;
 mod service;
 
 use std::{path::Path, time::Duration};

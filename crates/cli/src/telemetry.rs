@@ -1,0 +1,77 @@
+//! Where log lines and traces go.
+
+use std::io::IsTerminal;
+
+use anyhow::{Context as _, Result};
+use tapline_telemetry::{Exporter, Recorder, Traces};
+use tracing_subscriber::{EnvFilter, Layer, fmt, prelude::*};
+
+use crate::{
+    arguments::LogFormat,
+    config::{Config, ConfigError},
+};
+
+/// What becomes of traces. The default: nothing.
+pub(crate) struct Telemetry {
+    pub(crate) traces: Traces,
+    exporter: Option<Exporter>,
+    is_recording: bool,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { traces: Traces::new(0), exporter: None, is_recording: false }
+    }
+}
+
+impl Telemetry {
+    /// As the configuration says.
+    pub(crate) fn start(config: &Config) -> Result<Self, ConfigError> {
+        let exporter = match &config.otlp_endpoint {
+            Some(endpoint) => {
+                Some(Exporter::start(endpoint, &config.host.deployment.service).map_err(|_| ConfigError::Variable {
+                    name: "telemetry.otlp_endpoint",
+                    value: endpoint.clone(),
+                    expected: "http:// and the address of a collector, such as http://127.0.0.1:4318",
+                })?)
+            }
+            None => None,
+        };
+        let is_recording = config.keep_traces > 0 || exporter.is_some();
+        Ok(Self { traces: Traces::new(config.keep_traces), exporter, is_recording })
+    }
+
+    /// Sends what waits to be sent, and waits for that for a moment.
+    pub(crate) async fn end(&self) {
+        if let Some(exporter) = self.exporter.clone() {
+            // It waits for a thread, so that this is one as well. That it panicked would have been said.
+            let _ = tokio::task::spawn_blocking(move || exporter.shut_down()).await;
+        }
+    }
+
+    /// Logs to stderr from now on, and records traces if they are kept or sent.
+    pub(crate) fn log_to_stderr(&self, filter: &str, format: LogFormat) -> Result<()> {
+        let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
+            name: "--log",
+            value: filter.to_owned(),
+            expected: "a level such as info, or a filter such as info,tapline_host_core=debug",
+        })?;
+        let lines = fmt::layer().with_writer(std::io::stderr);
+        let lines = match format {
+            LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().boxed(),
+        };
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+        let set = if self.is_recording {
+            let recorder = Recorder::new(self.traces.clone());
+            let recorder = match self.exporter.clone() {
+                Some(exporter) => recorder.export(exporter),
+                None => recorder,
+            };
+            subscriber.with(recorder.layer()).try_init()
+        } else {
+            subscriber.try_init()
+        };
+        set.context("cannot log")
+    }
+}
