@@ -109,12 +109,11 @@ async fn one_that_finds_no_place_is_refused() {
     host(in_directory(&known)).load(first()).await.unwrap();
     let mut files = fs::read_dir(known.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let entry = files.find(|name| name != "key").unwrap();
+    let compilation = Compilation { max_concurrent: 1, timeout: Duration::from_millis(20), ..Compilation::default() };
+    let host = host(HostConfig { compilation, ..in_directory(&held) });
     // Another process compiles the same plugin, and is never done.
     let compiling = fs::File::create(held.path().join(format!("{entry}.tmp"))).unwrap();
     compiling.lock().unwrap();
-
-    let compilation = Compilation { max_concurrent: 1, timeout: Duration::from_millis(20), ..Compilation::default() };
-    let host = host(HostConfig { compilation, ..in_directory(&held) });
     let error = host.load(first()).await.unwrap_err();
     assert!(matches!(error, LoadError::CompileTimedOut { .. }), "{error:?}");
     let error = host.load(spec("q", number("(i32.const 1)"))).await.unwrap_err();
