@@ -107,36 +107,38 @@ fn every_query_has_data(workspace: &Workspace, address: &str) -> Result<()> {
     let mut queries = queries::of_dashboards(&workspace.root.join(DEPLOY).join("dashboards"))?;
     queries.extend(prometheus.rules()?);
     ensure!(!queries.is_empty(), "there are no queries");
+    wait_until_all(&queries, "queries have data", |query| prometheus.has_data(query))?;
+    let mut written = queries::of_table(&workspace.root.join(METRICS))?;
+    let guide = workspace.root.join(GUIDE);
+    let guide = std::fs::read_to_string(&guide).with_context(|| format!("cannot read {}", guide.display()))?;
+    written.extend(queries::of_document(GUIDE, &guide));
+    wait_until_all(&written, "queries of the documents are answered", |query| prometheus.has_series(query))
+}
+
+/// Asks again until all of them are answered, for as long as there is patience.
+fn wait_until_all(queries: &[Query], what: &str, is_answered: impl Fn(&Query) -> Result<bool>) -> Result<()> {
     let bar = ProgressBar::new(queries.len() as u64)
-        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} queries have data").context("a progress bar")?);
+        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").context("a progress bar")?)
+        .with_message(what.to_owned());
     let start = Instant::now();
     let mut waiting: Vec<&Query> = queries.iter().collect();
     while !waiting.is_empty() {
         let mut still = Vec::new();
         for query in waiting {
-            if !prometheus.has_data(query)? {
+            if !is_answered(query)? {
                 still.push(query);
             }
         }
         bar.set_position((queries.len() - still.len()) as u64);
         if start.elapsed() > PATIENCE {
             let list: Vec<String> = still.iter().map(ToString::to_string).collect();
-            bail!("no data for {} queries:\n{}", list.len(), list.join("\n"));
+            bail!("nothing from {} queries:\n{}", list.len(), list.join("\n"));
         }
         waiting = still;
         std::thread::sleep(Duration::from_secs(1));
     }
     bar.finish_and_clear();
-    println!("observability: {} queries have data", queries.len());
-    // The others have been asked for long enough: what there is has been scraped by now.
-    let mut written = queries::of_table(&workspace.root.join(METRICS))?;
-    let guide = workspace.root.join(GUIDE);
-    let guide = std::fs::read_to_string(&guide).with_context(|| format!("cannot read {}", guide.display()))?;
-    written.extend(queries::of_document(GUIDE, &guide));
-    for query in &written {
-        ensure!(prometheus.has_series(query)?, "no series for a query of the documents:\n{query}");
-    }
-    println!("observability: {} queries of the documents give what they name", written.len());
+    println!("observability: {} {what}", queries.len());
     Ok(())
 }
 
