@@ -92,7 +92,14 @@ impl App {
             config.database = format!("sqlite:{}", scratch.path().join("empty.db").display());
         }
         let how = StoreConfig { create: need != Need::There, ..StoreConfig::default() };
-        let database = Database::connect_lazy(&config.database, DatabaseConfig::default())?;
+        let database = match Database::connect_lazy(&config.database, DatabaseConfig::default()) {
+            Ok(database) => database,
+            // The store says what to write instead.
+            Err(error) => {
+                Store::open_with(&config.database, &how).await?;
+                return Err(error.into());
+            }
+        };
         // The file is opened while the host is built and reads its plugins. The store may have to make it: only then is it
         // there for the capability, which opens it anew, and only to read.
         let opening = tokio::spawn({
