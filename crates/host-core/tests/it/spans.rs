@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 
 use expect_test::expect;
@@ -24,6 +24,13 @@ struct Spans(Arc<Mutex<Vec<String>>>);
 impl Spans {
     /// Sees the spans of this thread, until the guard is dropped.
     fn capture(level: LevelFilter) -> (Self, DefaultGuard) {
+        // With one subscriber alone, `tracing` asks the thread that first comes to a span, which may be that of another test and
+        // have none. There are always two.
+        static EVERYWHERE: Once = Once::new();
+        EVERYWHERE.call_once(|| {
+            let nothing = tracing_subscriber::registry().with(LevelFilter::OFF);
+            tracing::subscriber::set_global_default(nothing).unwrap();
+        });
         let spans = Self::default();
         let guard = tracing_subscriber::registry().with(level).with(spans.clone()).set_default();
         (spans, guard)
