@@ -21,6 +21,17 @@ use tapline_server::{Server, ServerConfig};
 use tapline_store::{Store, import};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tracing_subscriber::prelude::*;
+
+/// With one subscriber alone, `tracing` asks the thread that first comes to a place, which may be that of another test and have
+/// none. From now on there are always two.
+fn subscribed_everywhere() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let nothing = tracing_subscriber::registry().with(tracing_subscriber::filter::LevelFilter::OFF);
+        tracing::subscriber::set_global_default(nothing).unwrap();
+    });
+}
 
 /// A site that answers at an address of its own.
 struct Site {

@@ -40,8 +40,33 @@ impl Log {
     }
 }
 
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static EVERY_SPAN_IS_KNOWN: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+
+/// A subscriber that comes while another thread is at a span for the first time may never hear of that span. So all of them are
+/// made once before.
+async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    let alone = ONE_AT_A_TIME.lock().await;
+    crate::subscribed_everywhere();
+    EVERY_SPAN_IS_KNOWN
+        .get_or_init(async || {
+            let _guard = tracing_subscriber::registry().with(Recorder::new(Traces::new(1)).layer()).set_default();
+            let site = Site::new(&["embargo", "related", "seo", "probe"]).await;
+            let tags = tapline_content::Value::References(
+                [tapline_content::Reference { kind: "tag".into(), id: "t".into(), label: "T".into() }].into(),
+            );
+            site.save(item("a", "A", [("tags", tags)])).await;
+            site.get("/item/a").await;
+        })
+        .await;
+    alone
+}
+
+type Alone = (DefaultGuard, tokio::sync::MutexGuard<'static, ()>);
+
 /// A site whose requests are recorded, on this thread, on which all of it runs.
-async fn traced(plugins: &[&str], token: Option<&str>) -> (Site, Log, DefaultGuard) {
+async fn traced(plugins: &[&str], token: Option<&str>) -> (Site, Log, Alone) {
+    let alone = alone().await;
     let (traces, log) = (Traces::new(10), Log::default());
     let writer = log.clone();
     let logging = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
@@ -52,15 +77,24 @@ async fn traced(plugins: &[&str], token: Option<&str>) -> (Site, Log, DefaultGua
     let operator_token = token.map(|token| OperatorToken::from(token.to_owned()));
     let config = ServerConfig { traces, operator_token, ..ServerConfig::default() };
     let site = Site::with(plugins, config, HostConfig { pool_size: 10, ..HostConfig::default() }).await;
-    (site, log, guard)
+    (site, log, (guard, alone))
 }
 
 fn id(answer: &Answer) -> String {
     answer.header("x-request-id").to_owned()
 }
 
+/// The trace of a request that was answered. It is kept when the request is over, and whoever has the answer may be ahead of that.
 async fn trace(site: &Site, id: &str) -> Trace {
-    let mut found: Vec<Trace> = serde_json::from_str(&site.get(&format!("/_tapline/trace/{id}")).await.body).unwrap();
+    let mut answer = site.get(&format!("/_tapline/trace/{id}")).await;
+    for _ in 0..1000 {
+        if answer.status != 404 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        answer = site.get(&format!("/_tapline/trace/{id}")).await;
+    }
+    let mut found: Vec<Trace> = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(found.len(), 1);
     found.remove(0)
 }
@@ -179,7 +213,7 @@ async fn explain_names_the_request() {
 
 #[tokio::test]
 async fn traces_are_for_operators() {
-    let (site, _, _guard) = traced(&["seo"], Some("secret")).await;
+    let (site, _, guard) = traced(&["seo"], Some("secret")).await;
     site.save(item("a", "A", [])).await;
     let page = site.get("/item/a").await;
     let address = format!("/_tapline/trace/{}", id(&page));
@@ -191,6 +225,7 @@ async fn traces_are_for_operators() {
         assert_eq!((shown.status, shown.header("content-type")), (200, "application/json"));
         assert_eq!(shown.header("cache-control"), "no-store");
     }
+    drop(guard);
     let (open, _, _guard) = traced(&["seo"], None).await;
     assert_eq!(open.get("/_tapline/trace").await.status, 200);
     let through_a_proxy = open.ask("/_tapline/trace", &[("x-forwarded-for", "10.0.0.1")]).await;
@@ -199,6 +234,7 @@ async fn traces_are_for_operators() {
 
 #[tokio::test]
 async fn a_run_of_cron_is_a_trace() {
+    let _alone = alone().await;
     let traces = Traces::new(10);
     let _guard = tracing_subscriber::registry().with(Recorder::new(traces.clone()).layer()).set_default();
     let config = ServerConfig {
