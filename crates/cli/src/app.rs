@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tapline_content::register;
-use tapline_host_core::{Host, PluginSpec, Profile};
+use tapline_host_core::{Host, PluginSpec, Profile, causes};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig, SpecSource};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{
     arguments::Global,
     config::Config,
-    report::{PluginsRefused, chain},
+    report::PluginsRefused,
     telemetry::Telemetry,
 };
 
@@ -153,7 +153,7 @@ fn specs(global: Global) -> SpecSource {
         Ok(config) => Ok(config.plugins.into_iter().find(|plugin| plugin.name == *name)),
         Err(error) => {
             let hint = error.hint().map(|hint| format!(" To mend it: {hint}")).unwrap_or_default();
-            Err(format!("The configuration cannot be used: {}.{hint}", chain(&error).join(": ")))
+            Err(format!("The configuration cannot be used: {}.{hint}", causes(&error).join(": ")))
         }
     })
 }

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use tapline_host_core::{CallError, LoadError, cache::CacheError};
+use tapline_host_core::{CallError, LoadError, cache::CacheError, causes};
 use tapline_store::StoreError;
 
 use crate::{command::run, config::ConfigError};
@@ -48,23 +48,11 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
 
 /// One error with its causes, each on a line of its own, and the hint.
 pub(crate) fn paragraph(error: &(dyn Error + 'static), hint: Option<String>) -> String {
-    let mut text = format!("error: {}\n", chain(error).join("\n  because: "));
+    let mut text = format!("error: {}\n", causes(error).join("\n  because: "));
     if let Some(hint) = hint {
         text.push_str(&format!("hint: {hint}\n"));
     }
     text
-}
-
-/// An error and its causes. A cause that an error repeats word for word is left out.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut messages: Vec<String> = Vec::new();
-    for cause in std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()) {
-        let message = cause.to_string();
-        if !messages.iter().any(|other| other.contains(&message)) {
-            messages.push(message);
-        }
-    }
-    messages
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {

@@ -43,8 +43,8 @@ impl Handler {
 }
 
 /// How often the engine may miss a free slot in a row. It keeps those of a large pool in several lists and looks through one
-/// after the other: while others take and give back, it may not see the slot that this call has a right to. In a pool that
-/// is full all the time that happens to one call in some ten thousand.
+/// after the other: while others take and give back, it may not see the slot that this call has a right to. The test
+/// `share::a_pool_that_is_full_all_the_time_has_a_slot_for_every_turn` makes it happen.
 const MISSES: usize = 100;
 
 /// One call of one handler, on an instance whose memory no other call has seen, unless the operator lets the plugin's

@@ -121,5 +121,5 @@ pub use tapline_tap_dispatch::{
     Ballot, BreakerError, BreakerSettings, BreakerState, Contract, NameError, OnFailure, Order, Override,
     PartialBreaker, Placement, PluginName, Policy, TapName,
 };
-pub use text::{cut, escape};
+pub use text::{causes, cut, escape};
 pub use trace::{MAX_HOST_CALL_SPANS, TRACE_TARGET};

@@ -7,7 +7,7 @@ use tapline_cache::CacheError;
 use crate::{
     diagnostics::MAX_MESSAGE,
     error::LoadError,
-    text::{cut, cut_display, escape},
+    text::{causes, cut, cut_display, escape},
 };
 
 impl LoadError {
@@ -22,7 +22,7 @@ impl LoadError {
                 Self::Signature { plugin, interface, source: readable_error(source) }
             }
             Self::Compile { plugin, source: CacheError::Compile { name, source } } => {
-                let source = match changed(&chain(&*source)) {
+                let source = match changed(&causes(&*source).join(": ")) {
                     Some(text) => Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(text)),
                     None => source,
                 };
@@ -52,14 +52,4 @@ fn changed(text: &str) -> Option<String> {
         Cow::Borrowed(same) if same.len() == text.len() => None,
         safe => Some(safe.into_owned()),
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
 }

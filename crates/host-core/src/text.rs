@@ -1,9 +1,23 @@
-//! Small helpers for text that a guest wrote.
+//! Small helpers for text: what a guest wrote, and what went wrong.
 
 use std::{
     borrow::Cow,
+    error::Error,
     fmt::{self, Display, Write},
 };
+
+/// What an error says, and each of its causes. A cause that an error repeats word for word is left out.
+#[must_use]
+pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()) {
+        let message = cause.to_string();
+        if !messages.iter().any(|other| other.contains(&message)) {
+            messages.push(message);
+        }
+    }
+    messages
+}
 
 /// The longest start of `text` that has at most `max` bytes and ends between characters.
 #[must_use]

@@ -2,13 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    error::Error,
     fmt,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tapline_host_core::{LoadError, PluginName, PluginSpec};
+use tapline_host_core::{LoadError, PluginName, PluginSpec, causes};
 use tokio::task::spawn_blocking;
 
 use crate::server::Server;
@@ -149,15 +148,7 @@ async fn find(server: &Server, plugin: &PluginName) -> Result<PluginSpec, String
 
 /// An error, its causes, and what to do.
 fn words_of(error: &LoadError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
+    let text = causes(error).join(": ");
     match error.hint() {
         Some(hint) => format!("{text}. To mend it: {hint}."),
         None => format!("{text}."),

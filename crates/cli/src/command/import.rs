@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use tapline_host_core::causes;
 use tapline_store::{Bad, ImportReport};
 
 use crate::{
     app::{App, progress_bar},
-    report::chain,
     table,
 };
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(app: &App, paths: &[PathBuf], report_file: Option<&Path>
     }
     io::stdout().write_all(summary(app, &report).as_bytes())?;
     for bad in &report.bad {
-        let error = format!("{}: {}", place(bad), chain(&bad.error).join(": "));
+        let error = format!("{}: {}", place(bad), causes(&bad.error).join(": "));
         let hint = bad.error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         writeln!(io::stderr(), "error: {error}{hint}")?;
     }
@@ -79,7 +79,7 @@ fn document(app: &App, report: &ImportReport) -> Value {
             json!({
                 "path": bad.path.display().to_string(),
                 "line": bad.line,
-                "error": chain(&bad.error).join(": "),
+                "error": causes(&bad.error).join(": "),
                 "hint": bad.error.hint(),
             })
         })

@@ -1,11 +1,6 @@
 //! Clients that stand still, names that nobody would choose, and more plugins than anybody has.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tapline_host_core::{
     HostConfig, PluginName, PluginSpec,
@@ -17,36 +12,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::{Site, formatted, has, has_not, item};
-
-/// What this thread logs, which is what a server of a test does.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        crate::subscribed_everywhere();
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn count(&self, text: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(text).count()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::{Site, formatted, has, has_not, item, warnings};
 
 /// A site that gives up on clients soon.
 async fn impatient(plugins: &[&str]) -> Site {
@@ -63,7 +29,7 @@ fn address(site: &Site) -> SocketAddr {
 #[tokio::test]
 async fn scrapers_that_read_nothing_are_cut_off_with_one_warning() {
     let mut site = impatient(&["seo"]).await;
-    let (log, _guard) = Log::start();
+    warnings();
     let mut scrapers = Vec::new();
     for _ in 0..3 {
         // With a small buffer of its own, and asking for far more than buffers hold.
@@ -73,15 +39,17 @@ async fn scrapers_that_read_nothing_are_cut_off_with_one_warning() {
         scraper.write_all("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
         scrapers.push(scraper);
     }
-    let cut_off = "asks and does not read";
-    while log.count(cut_off) == 0 {
+    let mut warned = Vec::new();
+    while warned.is_empty() {
         assert_eq!(site.get("/item/a").await.status, 200, "visitors do not notice");
         has(&site.get("/metrics").await.body, "tapline_tap_invocations_total");
+        warned = warnings();
     }
     // Nothing is left of any of them.
     assert!(site.stop().await);
-    assert_eq!(log.count(cut_off), 1);
-    assert_eq!(log.count(" WARN "), 1);
+    warned.append(&mut warnings());
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    has(&warned[0].to_string(), "asks and does not read");
 }
 
 #[tokio::test]

@@ -30,9 +30,6 @@ impl Seen {
 
 #[tokio::test]
 async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
-    crate::subscribed_everywhere();
-    // Lines of guests that nobody wants are not counted.
-    let _lines_are_wanted = tracing::subscriber::set_default(tracing_subscriber::registry());
     let directory = tempfile::tempdir().unwrap();
     let cache_directory = Some(directory.path().join("cache"));
     let compilation = Compilation { max_component_bytes: 1 << 20, ..Compilation::default() };

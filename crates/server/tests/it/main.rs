@@ -11,7 +11,13 @@ mod pages;
 mod requests;
 mod service;
 
-use std::{path::Path, time::Duration};
+use std::{
+    cell::RefCell,
+    io::{self, Write as _},
+    path::Path,
+    sync::LazyLock,
+    time::Duration,
+};
 
 use tapline_content::{Field, FormattedText, Header, Item, Value, register};
 use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec, limits::PartialLimits};
@@ -19,18 +25,46 @@ use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig};
 use tapline_store::{Store, import};
+use tapline_telemetry::{Recorder, Traces};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Layer as _, filter::LevelFilter, prelude::*};
 
-/// With one subscriber alone, `tracing` asks the thread that first comes to a place, which may be that of another test and have
-/// none. From now on there are always two.
-fn subscribed_everywhere() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let nothing = tracing_subscriber::registry().with(tracing_subscriber::filter::LevelFilter::OFF);
-        tracing::subscriber::set_global_default(nothing).unwrap();
+/// The traces of all tests. One subscriber hears of everything, from before there is a site: what it is that a place in the code
+/// writes may stay unknown to one that comes later.
+fn traces() -> Traces {
+    static TRACES: LazyLock<Traces> = LazyLock::new(|| {
+        let traces = Traces::new(1000);
+        let lines = tracing_subscriber::fmt::layer().json().with_writer(|| OfThread).with_filter(LevelFilter::INFO);
+        let recorder = Recorder::new(traces.clone()).layer();
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines).with(recorder)).unwrap();
+        traces
     });
+    TRACES.clone()
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to what this thread has logged. All of a site runs on the thread of its test.
+struct OfThread;
+
+impl io::Write for OfThread {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOGGED.with_borrow_mut(|logged| logged.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The warnings of this thread since it was asked for them last, each a document.
+fn warnings() -> Vec<serde_json::Value> {
+    let text = String::from_utf8(LOGGED.take()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter(|line| line["level"] != "INFO").collect()
 }
 
 /// A site that answers at an address of its own.
@@ -72,6 +106,7 @@ impl Site {
     }
 
     async fn with(plugins: &[&str], server: ServerConfig, config: HostConfig) -> Self {
+        traces();
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", directory.path().join("site.db").display());
         let store = Store::open(&url).await.unwrap();

@@ -1,102 +1,33 @@
 //! What a request is to its caller, to the log, and to an operator who looks at its trace.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use serde_json::Value;
 use tapline_host_core::HostConfig;
 use tapline_server::{OperatorToken, ServerConfig};
-use tapline_telemetry::{Recorder, Trace, Traces};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::{Layer, filter::LevelFilter, prelude::*};
+use tapline_telemetry::Trace;
 
-use crate::{Answer, Site, formatted, has, has_not, item, text};
+use crate::{Answer, Site, formatted, has, has_not, item, text, traces, warnings};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Each line is a document.
-    fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-static EVERY_SPAN_IS_KNOWN: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-
-/// A subscriber that comes while another thread is at a span for the first time may never hear of that span. So all of them are
-/// made once before.
-async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
-    let alone = ONE_AT_A_TIME.lock().await;
-    crate::subscribed_everywhere();
-    EVERY_SPAN_IS_KNOWN
-        .get_or_init(async || {
-            let _guard = tracing_subscriber::registry().with(Recorder::new(Traces::new(1)).layer()).set_default();
-            let site = Site::new(&["embargo", "related", "seo", "probe"]).await;
-            let tags = tapline_content::Value::References(
-                [tapline_content::Reference { kind: "tag".into(), id: "t".into(), label: "T".into() }].into(),
-            );
-            site.save(item("a", "A", [("tags", tags)])).await;
-            site.get("/item/a").await;
-        })
-        .await;
-    alone
-}
-
-type Alone = (DefaultGuard, tokio::sync::MutexGuard<'static, ()>);
-
-/// A site whose requests are recorded, on this thread, on which all of it runs.
-async fn traced(plugins: &[&str], token: Option<&str>) -> (Site, Log, Alone) {
-    let alone = alone().await;
-    let (traces, log) = (Traces::new(10), Log::default());
-    let writer = log.clone();
-    let logging = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
-    let guard = tracing_subscriber::registry()
-        .with(logging.with_filter(LevelFilter::WARN))
-        .with(Recorder::new(traces.clone()).layer())
-        .set_default();
+/// A site whose requests are recorded.
+async fn traced(plugins: &[&str], token: Option<&str>) -> Site {
     let operator_token = token.map(|token| OperatorToken::from(token.to_owned()));
-    let config = ServerConfig { traces, operator_token, ..ServerConfig::default() };
-    let site = Site::with(plugins, config, HostConfig { pool_size: 10, ..HostConfig::default() }).await;
-    (site, log, (guard, alone))
+    let config = ServerConfig { traces: traces(), operator_token, ..ServerConfig::default() };
+    Site::with(plugins, config, HostConfig { pool_size: 10, ..HostConfig::default() }).await
 }
 
 fn id(answer: &Answer) -> String {
     answer.header("x-request-id").to_owned()
 }
 
-/// Asks for a page until its trace is kept, which is the first time but where a span was just met for the first time elsewhere.
+/// Asks for a page, and for its trace.
 async fn recorded(site: &Site, path: &str, headers: &[(&'static str, &'static str)]) -> (Answer, Trace) {
-    for _ in 0..100 {
-        let answer = site.ask(path, headers).await;
-        let found = site.ask(&format!("/_tapline/trace/{}", id(&answer)), headers).await;
-        if found.status != 404 {
-            let mut found: Vec<Trace> = serde_json::from_str(&found.body).unwrap();
-            assert_eq!(found.len(), 1);
-            return (answer, found.remove(0));
-        }
-        tracing::callsite::rebuild_interest_cache();
-    }
-    panic!("{path} leaves no trace");
+    let answer = site.ask(path, headers).await;
+    let found = site.ask(&format!("/_tapline/trace/{}", id(&answer)), headers).await;
+    let mut found: Vec<Trace> = serde_json::from_str(&found.body).unwrap_or_else(|_| panic!("{path}: {}", found.body));
+    assert_eq!(found.len(), 1);
+    (answer, found.remove(0))
 }
 
 #[tokio::test]
@@ -117,14 +48,14 @@ async fn a_request_has_the_identifier_of_its_callers_trace_or_a_new_one() {
 
 #[tokio::test]
 async fn the_trace_of_a_page_shows_who_did_what_for_how_long() {
-    let (site, _, _guard) = traced(&["embargo", "related", "seo"], None).await;
+    let site = traced(&["embargo", "related", "seo"], None).await;
     let tags = tapline_content::Value::References(
         [tapline_content::Reference { kind: "tag".into(), id: "t".into(), label: "T".into() }].into(),
     );
     for id in ["a", "b"] {
         site.save(item(id, "A", [("body", formatted("markdown", "Text")), ("tags", tags.clone())])).await;
     }
-    let (_, trace) = recorded(&site, "/item/a", &[("traceparent", TRACEPARENT)]).await;
+    let (answer, trace) = recorded(&site, "/item/a", &[]).await;
     let mut lines: Vec<String> = Vec::new();
     for span in &trace.spans {
         let parents = std::iter::successors(span.parent, |parent| trace.spans[*parent].parent);
@@ -161,9 +92,11 @@ async fn the_trace_of_a_page_shows_who_did_what_for_how_long() {
 
     // The list has it as well, and nothing of those that called no plugin.
     assert_eq!(site.get("/metrics").await.status, 200);
-    let list: Value = serde_json::from_str(&site.get("/_tapline/trace").await.body).unwrap();
-    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
-    assert_eq!((&list[0]["trace_id"], &list[0]["label"]), (&TRACE.into(), &"GET /item/{id}".into()));
+    let list: Vec<Value> = serde_json::from_str(&site.get("/_tapline/trace").await.body).unwrap();
+    assert!(list.iter().all(|request| request["path"] != "/metrics"), "{list:?}");
+    let ours: Vec<&Value> = list.iter().filter(|request| request["trace_id"] == id(&answer)).collect();
+    assert_eq!(ours.len(), 1, "{list:?}");
+    assert_eq!(ours[0]["label"], "GET /item/{id}");
     let none = site.get("/_tapline/trace/none").await;
     assert_eq!(none.status, 404);
     has(&none.body, "No trace of this identifier is kept");
@@ -171,12 +104,12 @@ async fn the_trace_of_a_page_shows_who_did_what_for_how_long() {
 
 #[tokio::test]
 async fn every_event_of_a_request_has_its_identifier() {
-    let (site, log, _guard) = traced(&["probe"], None).await;
+    let site = traced(&["probe"], None).await;
     site.put(item("bad", "Bad", [("do", text("panic"))])).await;
     site.put(item("good", "Good", [])).await;
-    assert_eq!(log.lines(), Vec::<Value>::new());
+    assert_eq!(warnings(), Vec::<Value>::new());
     let bad = site.get("/item/bad").await;
-    let lines = log.lines();
+    let lines = warnings();
     assert!(!lines.is_empty());
     for line in &lines {
         assert_eq!(line["fields"]["plugin"], "probe", "{line}");
@@ -190,19 +123,19 @@ async fn every_event_of_a_request_has_its_identifier() {
 
 #[tokio::test]
 async fn a_page_that_cannot_be_made_says_what_to_tell_the_operator() {
-    let (site, log, _guard) = traced(&[], None).await;
+    let site = traced(&[], None).await;
     site.store.close().await;
     let page = site.get("/").await;
     assert_eq!(page.status, 500);
     has(&page.body, &format!("Request <code>{}</code>", id(&page)));
-    let line = log.lines().remove(0);
+    let line = warnings().remove(0);
     assert_eq!(line["spans"][0]["trace_id"], id(&page));
     has_not(&site.get("/nowhere").await.body, "Request <code>");
 }
 
 #[tokio::test]
 async fn explain_names_the_request() {
-    let (site, _, _guard) = traced(&["seo"], None).await;
+    let site = traced(&["seo"], None).await;
     site.save(item("a", "A", [])).await;
     let page = site.get("/item/a?explain").await;
     has(&page.body, &format!("Request <code>{}</code>", id(&page)));
@@ -212,7 +145,7 @@ async fn explain_names_the_request() {
 
 #[tokio::test]
 async fn traces_are_for_operators() {
-    let (site, _, guard) = traced(&["seo"], Some("secret")).await;
+    let site = traced(&["seo"], Some("secret")).await;
     site.save(item("a", "A", [])).await;
     let (page, _) = recorded(&site, "/item/a", &[("authorization", "Bearer secret")]).await;
     let address = format!("/_tapline/trace/{}", id(&page));
@@ -224,8 +157,7 @@ async fn traces_are_for_operators() {
         assert_eq!((shown.status, shown.header("content-type")), (200, "application/json"));
         assert_eq!(shown.header("cache-control"), "no-store");
     }
-    drop(guard);
-    let (open, _, _guard) = traced(&["seo"], None).await;
+    let open = traced(&["seo"], None).await;
     assert_eq!(open.get("/_tapline/trace").await.status, 200);
     let through_a_proxy = open.ask("/_tapline/trace", &[("x-forwarded-for", "10.0.0.1")]).await;
     assert_eq!(through_a_proxy.status, 404);
@@ -233,23 +165,24 @@ async fn traces_are_for_operators() {
 
 #[tokio::test]
 async fn a_run_of_cron_is_a_trace() {
-    let _alone = alone().await;
-    let traces = Traces::new(10);
-    let _guard = tracing_subscriber::registry().with(Recorder::new(traces.clone()).layer()).set_default();
+    let traces = traces();
     let config = ServerConfig {
         cron: Some(std::time::Duration::from_secs(1)),
         traces: traces.clone(),
         ..ServerConfig::default()
     };
     let _site = Site::with(&["probe"], config, HostConfig { pool_size: 10, ..HostConfig::default() }).await;
-    while traces.summaries().is_empty() {
-        tracing::callsite::rebuild_interest_cache();
+    let trace = loop {
+        let runs =
+            traces.summaries().into_iter().filter(|summary| &*summary.label == "RUN cron" && &*summary.path == "cron");
+        let mut runs = runs.flat_map(|run| traces.find(&run.trace_id));
+        // Of all sites of the tests, this one has the probe.
+        if let Some(trace) = runs.find(|trace| trace.spans.iter().any(|span| span.label() == "probe.cron")) {
+            break trace;
+        }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    let summary = &traces.summaries()[0];
-    assert_eq!((&*summary.label, &*summary.path), ("RUN cron", "cron"));
-    let trace = &traces.find(&summary.trace_id)[0];
-    assert!(trace.spans.iter().any(|span| span.label() == "probe.cron"), "{trace:?}");
+    };
+    assert!(!trace.spans.iter().any(|span| span.failed()), "{trace:?}");
 }
 
 #[tokio::test]
