@@ -13,13 +13,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tapline_host_core::{Applied, Fault, Host, LoadError, PluginSource, PluginSpec};
+use tapline_host_core::{Applied, Fault, Host, LoadError, PluginSource, PluginSpec, causes};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     arguments::Global,
     config::{Config, ConfigError, DEFAULT_FILE, Setting, plugin_files},
-    report::chain,
 };
 
 /// How often the files are looked at. A change counts when the next look finds the files as they are: whoever writes a file
@@ -142,7 +141,7 @@ async fn apply(host: &Host, plugins: Vec<PluginSpec>) -> bool {
 
 fn log(error: &(dyn Error + 'static), hint: Option<String>, message: &str) {
     let hint = hint.unwrap_or_default();
-    let error = chain(error).join(": ");
+    let error = causes(error).join(": ");
     tracing::error!(error, hint, "{message}");
 }
 
