@@ -129,8 +129,7 @@ const METHOD: &str = "
   argument and does nothing with it: a part of `call`, but for the phase 0 way, where it is a stage.
 - JSON full is a real round trip: the host writes the whole item, the guest parses it into typed values, writes the whole
   item again, and the host parses and checks that.
-- System calls for each tap are counted by `cargo xtask steady-state`, the time to stop an endless loop by
-  `cargo run --release -p tapline-benches --bin stop-latency`, a million taps by `cargo xtask soak`.
+- System calls for each tap are counted by `cargo xtask steady-state`, and a million taps are made by `cargo xtask soak`.
 ";
 
 /// What was asked of the gates: go on or think again.

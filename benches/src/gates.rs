@@ -7,10 +7,13 @@ mod large;
 mod layers;
 mod map;
 mod native;
+mod nested;
 mod serialisation;
 mod serve;
 mod simd;
 mod start;
+mod stock;
+mod stop;
 mod triggers;
 
 use std::{fs, future::Future, path::Path, sync::Arc, time::Duration};
@@ -76,7 +79,7 @@ pub struct Part {
 }
 
 /// All parts, in their order. `triggers` looks at what the others found, and comes last.
-pub const PARTS: [Part; 10] = [
+pub const PARTS: [Part; 13] = [
     Part { name: "gate1", about: "lazy, projected, typed full and JSON at four sizes", run: serialisation::run },
     Part { name: "map", about: "where lazy pays: fields read and written", run: map::run },
     Part { name: "gate2", about: "100 in parallel, 1000 and 4000 alive at once", run: concurrency::run },
@@ -84,6 +87,9 @@ pub const PARTS: [Part; 10] = [
     Part { name: "layers", about: "what our layers add to bare wasmtime", run: layers::run },
     Part { name: "dwcp", about: "cold and warm starts of 1 MB, cache", run: dwcp::run },
     Part { name: "start", about: "engine, load, start with 25 plugins, live calls", run: start::run },
+    Part { name: "nested", about: "a plugin that calls another one", run: nested::run },
+    Part { name: "stock", about: "instances made ahead", run: stock::run },
+    Part { name: "stop", about: "guests that spin, their neighbours, and what stopping costs", run: stop::run },
     Part { name: "simd", about: "text with and without vector instructions", run: simd::run },
     Part { name: "native", about: "WebAssembly against the same function, native", run: native::run },
     Part { name: "triggers", about: "when to reconsider", run: triggers::run },

@@ -103,43 +103,71 @@ impl Tap for Json {
 /// The interface of [`Waiting`] and [`Idle`].
 pub const WAITING: &str = "tapline:bench/waiting@0.1.0";
 
+/// A tap that is one function from a number to a number: `number_tap!(Type, "name", "interface", "function")`.
 macro_rules! number_tap {
-    ($(#[$doc:meta])* $tap:ident, $name:literal, $function:literal) => {
+    ($(#[$doc:meta])* $vis:vis $tap:ident, $name:literal, $interface:expr, $function:literal) => {
         $(#[$doc])*
-        pub struct $tap;
+        $vis struct $tap;
 
-        impl Tap for $tap {
+        impl tapline_host_core::Tap for $tap {
             const NAME: &'static str = $name;
-            const INTERFACES: &'static [Interface] =
-                &[Interface { name: WAITING, function: $function, mode: "full" }];
-            type Policy = Collect;
+            const INTERFACES: &'static [tapline_host_core::Interface] =
+                &[tapline_host_core::Interface { name: $interface, function: $function, mode: "full" }];
+            type Policy = tapline_host_core::Collect;
             type Input = u32;
             type Answer = u32;
 
-            fn check(_: usize, signature: &mut Signature<'_>) -> wasmtime::Result<()> {
+            fn check(_: usize, signature: &mut tapline_host_core::Signature<'_>) -> wasmtime::Result<()> {
                 signature.is::<(u32,), (u32,)>()
             }
 
-            async fn call(call: &mut Call, input: &u32) -> Result<u32, CallError> {
+            async fn call(
+                call: &mut tapline_host_core::Call,
+                input: &u32,
+            ) -> Result<u32, tapline_host_core::CallError> {
                 Ok(call.invoke::<(u32,), (u32,)>((*input,)).await?.0)
             }
         }
     };
 }
+pub(crate) use number_tap;
 
 number_tap!(
     /// Waits so many milliseconds inside the guest; with 0, until [`Clock`] lets it go. Returns its argument.
-    Waiting,
+    pub Waiting,
     "waiting",
+    WAITING,
     "run"
 );
 
 number_tap!(
     /// Returns its argument.
-    Idle,
+    pub Idle,
     "idle",
+    WAITING,
     "idle"
 );
+
+/// [`Idle`] that says when its instance was there, and the guest could be entered.
+pub struct Entered;
+
+impl Tap for Entered {
+    const NAME: &'static str = "entered";
+    const INTERFACES: &'static [Interface] = Idle::INTERFACES;
+    type Policy = Collect;
+    type Input = u32;
+    type Answer = Instant;
+
+    fn check(interface: usize, signature: &mut Signature<'_>) -> wasmtime::Result<()> {
+        Idle::check(interface, signature)
+    }
+
+    async fn call(call: &mut Call, input: &u32) -> Result<Instant, CallError> {
+        let entered = Instant::now();
+        Idle::call(call, input).await?;
+        Ok(entered)
+    }
+}
 
 /// The host function that guests wait in. All clones are the same.
 #[derive(Clone, Default)]

@@ -23,15 +23,19 @@ pub(super) fn why(report: &Report, id: &str) -> String {
                 .to_owned()
         }
         "airssys.load" => format!(
-            "Finding and mapping the artifact alone takes {} µs (`airssys.load.cache`), of it the SHA-256 of the bytes {} µs \
-             (`airssys.load.hash`); the rest reads the manifest, links, and makes one instance on trial.",
+            "The engine alone takes {} µs to map a file that nobody checks (`airssys.load.engine`). Finding, checking and mapping the \
+             artifact takes {} µs (`airssys.load.cache`), of it the SHA-256 of the bytes {} µs (`airssys.load.hash`); the rest reads \
+             the manifest, links, and makes one instance on trial.",
+            value("airssys.load.engine"),
             value("airssys.load.cache"),
             value("airssys.load.hash")
         ),
         "airssys.load-1mb" => format!(
-            "The SHA-256 of the bytes, by which an artifact is found, takes {} ms (`airssys.load-1mb.hash`); with it, checking the \
-             artifact's authenticator and letting the engine map it take {} ms (`airssys.load-1mb.cache`). The rest is the check of \
-             every function's section and one instance on trial.",
+            "The engine alone takes {} ms to map a file that nobody checks (`airssys.load-1mb.engine`). The SHA-256 of the bytes, by \
+             which an artifact is found, takes {} ms (`airssys.load-1mb.hash`); with it, checking the artifact's authenticator and \
+             letting the engine map it take {} ms (`airssys.load-1mb.cache`). The rest is the check of every function's section and one \
+             instance on trial.",
+            value("airssys.load-1mb.engine"),
             value("airssys.load-1mb.hash"),
             value("airssys.load-1mb.cache")
         ),
@@ -73,6 +77,15 @@ pub(super) fn why(report: &Report, id: &str) -> String {
                 value(&format!("stage.lazy.{size}.copy-in"))
             )
         }
+        "stop.loop.p99" => format!(
+            "Without a guest, a native thread that waits for the same clock is up to {} ms late on this machine (`stop.native.p99`).",
+            value("stop.native.p99")
+        ),
+        "stock.caller" => format!(
+            "Beside the call there are the queue, the limiter, the deadline, the metrics and folding; without a stock it is {} times \
+             (`stock.caller.fresh`).",
+            value("stock.caller.fresh")
+        ),
         _ if id.starts_with("layers.") => {
             "The rest of the dispatch is bare wasmtime; what is ours is the queue, the limiter, the deadline, the metrics and the \
              checks of the answer."

@@ -30,8 +30,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         cold_host(directory.path(), &wasm).await?;
         run.millis("dwcp.compile", &[nanoseconds(start)])?;
 
-        let (cold, load) = cold(run, directory.path(), &wasm).await?;
-        run.millis("airssys.load-1mb", &load)?;
+        let cold = cold(run, directory.path(), &wasm).await?;
         for (name, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
             run.add(format!("dwcp.cold.{name}"), milliseconds(&cold, share))?;
         }
@@ -61,22 +60,18 @@ async fn cold_host(directory: &Path, wasm: &Arc<[u8]>) -> Result<Host> {
     Ok(host)
 }
 
-/// Everything that a restart costs but the process: a new host, the plugin from disk, the first call. Then the load alone.
-async fn cold(run: &mut Run, directory: &Path, wasm: &Arc<[u8]>) -> Result<(Vec<f64>, Vec<f64>)> {
+/// Everything that a restart costs but the process: a new host, the plugin from disk, the first call.
+async fn cold(run: &mut Run, directory: &Path, wasm: &Arc<[u8]>) -> Result<Vec<f64>> {
     let times = run.scale.pick(1000, 200, 2);
     run.say(format!("{times} cold starts: host, load artifact, first call"));
-    let (mut cold, mut loads) = (Vec::new(), Vec::new());
+    let mut cold = Vec::new();
     for _ in 0..times {
-        let config = HostConfig { cache_directory: Some(directory.to_owned()), ..config(100) };
         let start = Instant::now();
-        let host = builder(config).capability(crate::taps::Clock::default()).build()?;
-        let loading = Instant::now();
-        host.load(spec("large", Arc::clone(wasm))?).await?;
-        loads.push(nanoseconds(loading));
+        let host = cold_host(directory, wasm).await?;
         call(&host, 7).await?;
         cold.push(nanoseconds(start));
     }
-    Ok((cold, loads))
+    Ok(cold)
 }
 
 async fn call(host: &Host, number: u32) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What it costs to start: an engine, a host, a plugin from disk, 25 of them; and what a call costs that starts nothing.
 
-use std::{fs, hint::black_box, sync::Arc, time::Instant};
+use std::{fs, hint::black_box, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
@@ -10,7 +10,7 @@ use tapline_host_core::{
     engine_config, swap_is_impossible,
 };
 use tempfile::TempDir;
-use wasmtime::Engine;
+use wasmtime::{Engine, component::Component};
 
 use super::{Run, builder, config, large, on_all_cores, on_one_thread, read, serialisation::Case, serve, spec, wasm};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     machine::resident_bytes,
     measure::nanoseconds,
     plugin_path,
-    stats::Estimate,
+    stats::{self, Estimate},
     taps::{Clock, WAITING},
 };
 
@@ -68,37 +68,66 @@ fn kept_in(directory: &TempDir) -> HostConfig {
 }
 
 async fn loads(run: &mut Run) -> Result<()> {
-    run.say("a compiled plugin from disk");
+    run.say("compiled plugins from disk, into a host that runs");
+    let small = wasm("gate-lazy")?;
+    let large = large::component(run.scale.pick(1_000_000, 1_000_000, 50_000), 1)?;
+    let rounds = run.scale.pick(20, 10, 1);
+    run.micros("airssys.load", &loaded(&small, run.scale.pick(50, 20, 2), rounds).await?)?;
+    run.millis("airssys.load-1mb", &loaded(&large, run.scale.pick(6, 4, 2), rounds).await?)?;
+
     let directory = tempfile::tempdir()?;
-    let wasm: Arc<[u8]> = wasm("gate-lazy")?.into();
+    let small: Arc<[u8]> = small.into();
     let case = Case::new(2_400)?;
-    let (mut loads, mut cold) = (Vec::new(), Vec::new());
+    let mut cold = Vec::new();
     for round in 0..=run.scale.pick(200, 50, 1) {
         let start = Instant::now();
         let host = builder(kept_in(&directory)).capability(Clock::default()).build()?;
-        let loading = Instant::now();
-        host.load(spec("small", Arc::clone(&wasm))?).await?;
-        let load = nanoseconds(loading);
+        host.load(spec("small", Arc::clone(&small))?).await?;
         case.typed(&host).await?;
         // The first one compiles.
         if round > 0 {
-            loads.push(load);
             cold.push(nanoseconds(start));
             ensure!(compilations(&host)? == 0, "it was compiled again");
         }
     }
-    run.micros("airssys.load", &loads)?;
     run.millis("riptide.cold", &cold)
 }
 
-/// The cache alone: hashing the bytes, finding the file, checking and mapping it.
+/// How long each of many plugins takes to load that were compiled before, in nanoseconds: in each round a new host, and of all
+/// but its first plugin the median.
+async fn loaded(wasm: &[u8], count: u8, rounds: usize) -> Result<Vec<f64>> {
+    let directory = tempfile::tempdir()?;
+    let files = variants(wasm, count);
+    let mut medians = Vec::new();
+    for round in 0..=rounds {
+        let host = builder(kept_in(&directory)).capability(Clock::default()).build()?;
+        let mut times = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            let spec = spec(&format!("plugin-{number}"), Arc::clone(file))?;
+            let start = Instant::now();
+            host.load(spec).await?;
+            times.push(nanoseconds(start));
+        }
+        // The first one compiles.
+        if round > 0 {
+            ensure!(compilations(&host)? == 0, "they were compiled again");
+            medians.push(stats::median(&times[1..]));
+        }
+    }
+    Ok(medians)
+}
+
+/// The cache alone: hashing the bytes, finding the file, checking and mapping it. Beside it, what the engine alone takes to map a
+/// file that nobody checks.
 fn mapped(run: &mut Run, id: &str, wasm: Vec<u8>) -> Result<()> {
     let wasm: Arc<[u8]> = wasm.into();
     let directory = tempfile::tempdir()?;
     let engine = Engine::new(&engine_config(&config(4), false, swap_is_impossible())?).ours()?;
-    let (mut times, mut hashing) = (Vec::new(), Vec::new());
+    let unchecked = directory.path().join("unchecked");
+    fs::write(&unchecked, engine.precompile_component(&wasm).ours()?)?;
+    let (mut times, mut hashing, mut mapping) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=run.scale.pick(200, 50, 1) {
-        let settings = CacheConfig { directory: Some(directory.path().to_owned()), ..CacheConfig::default() };
+        let settings = CacheConfig { directory: Some(directory.path().join("cache")), ..CacheConfig::default() };
         let cache = ArtifactCache::new(&engine, settings);
         let start = Instant::now();
         let loaded = cache.get_or_compile(&wasm)?;
@@ -107,15 +136,25 @@ fn mapped(run: &mut Run, id: &str, wasm: Vec<u8>) -> Result<()> {
             ensure!(loaded.source == Source::Disk, "it came from {:?}", loaded.source);
             times.push(time);
         }
+        drop((loaded, cache));
         let start = Instant::now();
         black_box(Wasm::new(wasm.clone()));
         hashing.push(nanoseconds(start));
+        let start = Instant::now();
+        black_box(map(&engine, &unchecked).ours()?);
+        mapping.push(nanoseconds(start));
     }
-    for (part, times) in [("cache", times), ("hash", hashing)] {
+    for (part, times) in [("cache", times), ("hash", hashing), ("engine", mapping)] {
         let id = format!("{id}.{part}");
         if id.contains("1mb") { run.millis(&id, &times) } else { run.micros(&id, &times) }?;
     }
     Ok(())
+}
+
+#[expect(unsafe_code, reason = "the control: what nobody checks is mapped by a function that is unsafe")]
+fn map(engine: &Engine, file: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the file is what this process has just written, in a directory of its own, as `precompile_component` gave it.
+    unsafe { Component::deserialize_file(engine, file) }
 }
 
 /// A host with 25 plugins that were compiled before.
@@ -145,10 +184,14 @@ async fn start(run: &mut Run) -> Result<()> {
     run.add("p8.rss", Estimate::exact(resident as f64 / f64::from(1 << 20)))
 }
 
-/// Different files, as far as anybody can tell: each has a section of its own at its end.
+/// The files of [`PLUGINS`] plugins.
 pub(super) fn plugins() -> Result<Vec<Arc<[u8]>>> {
-    let wasm = read(&plugin_path(LAZY))?;
-    Ok((0..PLUGINS).map(|number| [&wasm[..], &[0, 2, 1, b'a' + number]].concat().into()).collect())
+    Ok(variants(&read(&plugin_path(LAZY))?, PLUGINS))
+}
+
+/// Different files, as far as anybody can tell: each has a section of its own at its end, with a letter or a sign for its name.
+fn variants(wasm: &[u8], count: u8) -> Vec<Arc<[u8]>> {
+    (0..count).map(|number| [wasm, &[0, 2, 1, b'!' + number]].concat().into()).collect()
 }
 
 /// How many plugins a host has compiled.

@@ -15,12 +15,7 @@ use tapline_server::{Server, ServerConfig, SpecSource};
 use tapline_store::{Store, StoreConfig};
 use tempfile::TempDir;
 
-use crate::{
-    arguments::Global,
-    config::Config,
-    report::PluginsRefused,
-    telemetry::Telemetry,
-};
+use crate::{arguments::Global, config::Config, report::PluginsRefused, telemetry::Telemetry};
 
 /// The label of the database in the metrics of host calls.
 const DATABASE: &str = "database";

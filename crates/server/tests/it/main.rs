@@ -11,13 +11,7 @@ mod pages;
 mod requests;
 mod service;
 
-use std::{
-    cell::RefCell,
-    io::{self, Write as _},
-    path::Path,
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{cell::RefCell, io, path::Path, sync::LazyLock, time::Duration};
 
 use tapline_content::{Field, FormattedText, Header, Item, Value, register};
 use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec, limits::PartialLimits};
