@@ -15,12 +15,7 @@ use tapline_server::{Server, ServerConfig, SpecSource};
 use tapline_store::{Store, StoreConfig};
 use tempfile::TempDir;
 
-use crate::{
-    arguments::Global,
-    config::Config,
-    report::PluginsRefused,
-    telemetry::Telemetry,
-};
+use crate::{arguments::Global, config::Config, report::PluginsRefused, telemetry::Telemetry};
 
 /// The label of the database in the metrics of host calls.
 const DATABASE: &str = "database";
@@ -117,6 +112,7 @@ impl App {
             None => builder,
         };
         let host = tapline_host_wasi::register(builder).build()?;
+        telemetry.count_lost_lines(host.metrics());
         database.record_with(host.metrics().host_call(DATABASE));
         stages.host = lap();
         let plugins = std::mem::take(&mut config.plugins);
