@@ -67,6 +67,7 @@ mod needs;
 mod nesting;
 mod observe;
 mod plugin;
+mod pressure;
 mod profile;
 mod read;
 mod readable;
