@@ -186,6 +186,7 @@ pub(crate) fn check(
         stock: spec.stock.map(Keeper::new),
         retired: AtomicBool::new(false),
         log_rate: LogRate::default(),
+        report_rate: LogRate::default(),
     });
     Ok(Checked { plugin, runtime: Arc::clone(runtime), breaker, taps })
 }

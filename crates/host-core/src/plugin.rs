@@ -159,7 +159,10 @@ pub struct Plugin {
     pub(crate) stock: Option<Keeper>,
     /// It was removed, replaced or disabled: none of its instances is kept for another call.
     pub(crate) retired: AtomicBool,
+    /// Of what it logs.
     pub(crate) log_rate: LogRate,
+    /// Of what the host says about its calls.
+    pub(crate) report_rate: LogRate,
 }
 
 impl Plugin {

@@ -13,6 +13,7 @@ mod observing;
 mod own_tap;
 mod profiling;
 mod reloading;
+mod reports;
 mod reuse;
 mod share;
 mod spans;
