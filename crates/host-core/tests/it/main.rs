@@ -6,6 +6,7 @@ mod breaker;
 mod compiling;
 mod dispatching;
 mod faults;
+mod figures;
 mod guests;
 mod lazy;
 mod loading;
