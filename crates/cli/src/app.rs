@@ -112,6 +112,7 @@ impl App {
             None => builder,
         };
         let host = tapline_host_wasi::register(builder).build()?;
+        telemetry.count_lost_lines(host.metrics());
         database.record_with(host.metrics().host_call(DATABASE));
         stages.host = lap();
         let plugins = std::mem::take(&mut config.plugins);

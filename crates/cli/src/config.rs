@@ -241,6 +241,8 @@ fn decide_host(
         .file(file.cold_start_target_ms.map(|target| Some(target.get())))
         .variable(environment.cold_start_target_ms.map(|(name, target)| (name, Some(target))))
         .decide();
+    let slow_call =
+        it.setting("host.slow_call_ms", default.slow_call.map_or(0, milliseconds)).file(file.slow_call_ms).decide();
     let optimisation = it.setting("host.optimisation", default.optimisation).file(file.optimisation).decide();
     let parallel_compilation =
         it.setting("host.parallel_compilation", default.parallel_compilation).file(file.parallel_compilation).decide();
@@ -272,6 +274,7 @@ fn decide_host(
         deployment: Deployment { surface, service },
         enable_reuse,
         cold_start_target: cold_start_target.map(Duration::from_millis),
+        slow_call: Some(Duration::from_millis(slow_call)).filter(|slow| !slow.is_zero()),
         enable_simd,
         compilation,
         optimisation,
@@ -562,7 +565,7 @@ mod tests {
     fn keys_without_a_variable() {
         let file = "[host]\nmax_waiting = 1\nmax_wait_ms = 2\nmax_answer_bytes = 3\nmax_handles = 4\n\
                     optimisation = \"speed-and-size\"\nparallel_compilation = false\npagemap_scan = \"off\"\n\
-                    enable_bulk_memory = true\nenable_tracing = true\nplugin_idle_seconds = 12\n[cache]\nsize = 5\nmax_bytes = 11\n\
+                    enable_bulk_memory = true\nenable_tracing = true\nplugin_idle_seconds = 12\nslow_call_ms = 13\n[cache]\nsize = 5\nmax_bytes = 11\n\
                     [log]\nformat = \"json\"\n[telemetry]\nkeep_traces = 12\notlp_endpoint = \"http://a:4318\"\n[host.compilation]\nmax_component_bytes = 6\nmax_function_bytes = 7\n\
                     max_concurrent = 8\ntimeout_ms = 9\nmax_memory_bytes = 10\n";
         let config = read(file, &[], Global::default()).unwrap();
@@ -573,6 +576,7 @@ mod tests {
         assert_eq!(host.optimisation, tapline_host_core::Optimisation::SpeedAndSize);
         assert_eq!(host.pagemap_scan, tapline_host_core::PagemapScan::Off);
         assert!(!host.parallel_compilation);
+        assert_eq!(host.slow_call, Some(Duration::from_millis(13)));
         assert_eq!((config.log.as_str(), config.log_format), ("debug", LogFormat::Json));
         assert_eq!((config.keep_traces, config.otlp_endpoint.as_deref()), (12, Some("http://a:4318")));
         let Compilation { max_component_bytes, max_function_bytes, max_concurrent, timeout, worker } =
@@ -580,6 +584,8 @@ mod tests {
         assert_eq!((*max_component_bytes, *max_function_bytes, *max_concurrent), (6, 7, 8));
         assert_eq!(*timeout, Duration::from_millis(9));
         assert_eq!(worker.as_ref().unwrap().max_memory_bytes, 10);
+        let never = read("[host]\nslow_call_ms = 0\n", &[], Global::default()).unwrap();
+        assert_eq!(never.host.slow_call, None);
         let config = read("[host.compilation]\nworker = false\n", &[], Global::default()).unwrap();
         assert!(config.host.compilation.worker.is_none());
     }

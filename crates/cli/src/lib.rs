@@ -11,6 +11,7 @@ mod arguments;
 mod command;
 mod config;
 mod keys;
+mod log_lines;
 mod report;
 mod table;
 mod telemetry;

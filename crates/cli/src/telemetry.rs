@@ -1,32 +1,44 @@
 //! Where log lines and traces go.
 
-use std::io::IsTerminal;
+use std::{
+    io::{IsTerminal, stderr},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
+use tapline_host_core::metrics::Metrics;
 use tapline_telemetry::{Exporter, Recorder, Traces};
-use tracing_subscriber::{EnvFilter, Layer, fmt, prelude::*};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{self, writer::BoxMakeWriter},
+    prelude::*,
+};
 
 use crate::{
     arguments::LogFormat,
     config::{Config, ConfigError},
+    log_lines::LogLines,
 };
 
-/// What becomes of traces. The default: nothing.
+/// What becomes of log lines and traces. The default: of traces nothing, and each line is written before the program goes on,
+/// as it should be with a command that somebody waits for.
 pub(crate) struct Telemetry {
     pub(crate) traces: Traces,
     exporter: Option<Exporter>,
     is_recording: bool,
+    /// For a host that must not wait for whoever reads its log.
+    lines: Option<Arc<LogLines>>,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { traces: Traces::new(0), exporter: None, is_recording: false }
+        Self { traces: Traces::new(0), exporter: None, is_recording: false, lines: None }
     }
 }
 
 impl Telemetry {
-    /// As the configuration says.
-    pub(crate) fn start(config: &Config) -> Result<Self, ConfigError> {
+    /// As the configuration says, for a host that serves.
+    pub(crate) fn start(config: &Config) -> Result<Self> {
         let exporter = match &config.otlp_endpoint {
             Some(endpoint) => {
                 Some(Exporter::start(endpoint, &config.host.deployment.service).map_err(|_| ConfigError::Variable {
@@ -38,7 +50,15 @@ impl Telemetry {
             None => None,
         };
         let is_recording = config.keep_traces > 0 || exporter.is_some();
-        Ok(Self { traces: Traces::new(config.keep_traces), exporter, is_recording })
+        let lines = Some(Arc::new(LogLines::to(stderr()).context("cannot start the thread that writes the log")?));
+        Ok(Self { traces: Traces::new(config.keep_traces), exporter, is_recording, lines })
+    }
+
+    /// Counts the lines of the log that are lost among the figures of the host.
+    pub(crate) fn count_lost_lines(&self, metrics: &Metrics) {
+        if let Some(lines) = &self.lines {
+            metrics.share_log_lines_lost(lines.lost());
+        }
     }
 
     /// Sends what waits to be sent, and waits for that for a moment.
@@ -56,9 +76,13 @@ impl Telemetry {
             value: filter.to_owned(),
             expected: "a level such as info, or a filter such as info,tapline_host_core=debug",
         })?;
-        let lines = fmt::layer().with_writer(std::io::stderr);
+        let writer = match &self.lines {
+            Some(lines) => BoxMakeWriter::new(Arc::clone(lines)),
+            None => BoxMakeWriter::new(stderr),
+        };
+        let lines = fmt::layer().with_writer(writer);
         let lines = match format {
-            LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Human => lines.with_ansi(stderr().is_terminal()).boxed(),
             LogFormat::Json => lines.json().boxed(),
         };
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
@@ -73,5 +97,14 @@ impl Telemetry {
             subscriber.try_init()
         };
         set.context("cannot log")
+    }
+}
+
+/// The last lines are often those that matter.
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.flush();
+        }
     }
 }

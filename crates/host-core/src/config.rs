@@ -26,6 +26,9 @@ pub const DEFAULT_MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Handles that one call may hold.
 pub const DEFAULT_MAX_HANDLES: usize = 1000;
 
+/// From when on a call is slow: far above what a page has time for, and far below the deadline of a call.
+pub const DEFAULT_SLOW_CALL: Duration = Duration::from_secs(1);
+
 /// How hard the compiler tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +96,11 @@ pub struct HostConfig {
     /// A load that takes longer is warned about, with the time of each of its stages. Defaults to none: nothing is
     /// warned about.
     pub cold_start_target: Option<Duration>,
+    /// A call that takes longer, from taking an instance to the decoded answer, is warned about with its plugin, its tap and
+    /// its time: so many in a second as there are lines of a plugin, [`MAX_LOG_LINES_PER_SECOND`](crate::MAX_LOG_LINES_PER_SECOND).
+    /// Calls are timed for the metrics or for an observer; where [`enable_metrics`](Self::enable_metrics) is off, one that nobody
+    /// [observes](crate::observed) is never slow. None: nothing is warned about. Defaults to [`DEFAULT_SLOW_CALL`].
+    pub slow_call: Option<Duration>,
     /// Whether plugins may use vector instructions. One that does is refused where they may not. Defaults to yes.
     pub enable_simd: bool,
     /// What compiling a plugin may cost.
@@ -142,6 +150,7 @@ impl Default for HostConfig {
             deployment: Deployment::default(),
             enable_reuse: true,
             cold_start_target: None,
+            slow_call: Some(DEFAULT_SLOW_CALL),
             enable_simd: true,
             compilation: Compilation::default(),
             optimisation: Optimisation::default(),

@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tapline_limits::Limits;
@@ -251,6 +252,7 @@ pub(crate) async fn run<T: Tap>(
             Err(fault) => return Err(record.failed(handler.error(fault))),
         },
     };
+    record.has_slot = true;
     let limits = narrower.map_or(handler.plugin.limits, |narrower| handler.plugin.limits.smallest(narrower));
     let limit = limits.max_execution_time();
     let deadline = record.started + limit;
@@ -379,6 +381,8 @@ struct Record<'a> {
     observer: Option<Arc<Observer>>,
     /// Whether anybody wants to know how long it took: if not, no clock is read for that.
     is_timed: bool,
+    /// Whether it got a slot. What came before is no time of the plugin's, and no slot was taken for it.
+    has_slot: bool,
     outcome: Outcome,
     /// Whether the dispatch has limits of its own.
     is_narrowed: bool,
@@ -393,6 +397,7 @@ impl<'a> Record<'a> {
         let observer = Observer::current();
         Self {
             is_timed: handler.metrics.is_enabled() || observer.is_some(),
+            has_slot: false,
             observer,
             running: Running::default(),
             used: None,
@@ -420,11 +425,25 @@ impl<'a> Record<'a> {
 
     fn failed(self, error: CallError) -> CallError {
         // One line says that a breaker opened. One for each call that it refuses would fill the log.
-        if !matches!(error.fault, Fault::BreakerOpen { .. }) {
+        let is_said = matches!(error.fault, Fault::BreakerOpen { .. });
+        if !is_said && self.may_report() {
             tracing::warn!(plugin = %error.plugin, tap = %error.tap, party = ?error.fault.party(), "{}", error.fault);
         }
         self.finish(error.fault.outcome(), Some(&error.fault));
         error
+    }
+
+    /// What nobody wants to hear is not counted as dropped.
+    fn may_report(&self) -> bool {
+        tracing::enabled!(tracing::Level::WARN) && self.handler.plugin.admits_report(&self.handler.tap)
+    }
+
+    fn warn_if_slow(&self, took: Duration) {
+        let Handler { plugin, tap, runtime, .. } = self.handler;
+        if runtime.slow_call.is_some_and(|slow| took > slow) && self.may_report() {
+            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(plugin = %plugin.name(), %tap, milliseconds, outcome = self.outcome.as_str(), "a call was slow");
+        }
     }
 }
 
@@ -441,7 +460,12 @@ impl Drop for Record<'_> {
         }
         let answered = self.answered.unwrap_or_else(Instant::now);
         let (took, cpu) = (answered - self.started, self.running.until(answered));
-        self.handler.metrics.record(self.outcome, took);
+        if self.has_slot {
+            self.handler.metrics.record(self.outcome, took);
+            self.warn_if_slow(took);
+        } else {
+            self.handler.metrics.refused(self.outcome);
+        }
         if !cpu.is_zero() {
             self.handler.metrics.ran(cpu);
         }

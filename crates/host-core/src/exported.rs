@@ -190,6 +190,7 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
         Function { name, ty, handler: Arc::new(handler) }
     });
     let list = list.collect();
+    plugin.show_size();
     let took = Some(artifact.took);
     let times = match artifact.source {
         Source::Compiled => LoadTimes { compile: took, ..LoadTimes::default() },

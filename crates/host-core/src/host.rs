@@ -271,8 +271,8 @@ impl Host {
         Ok(added)
     }
 
-    /// Takes a plugin out. Calls that run end as they would have; new dispatches do not see it. `false`: there was
-    /// none of this name.
+    /// Takes a plugin out. Calls that run end as they would have; new dispatches do not see it. Its series leave the metrics
+    /// with the last call, and with the last [`Plugin`] that somebody holds. `false`: there was none of this name.
     ///
     /// # Errors
     ///
@@ -313,6 +313,7 @@ impl Host {
         };
         for loaded in installed.plugins.values().filter(|loaded| loaded.enabled) {
             loaded.plugin.retired.store(false, Relaxed);
+            loaded.plugin.show_size();
             // Any of them makes the same instances.
             loaded.handlers().take(1).for_each(stock::keep);
         }

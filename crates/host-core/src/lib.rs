@@ -67,6 +67,7 @@ mod needs;
 mod nesting;
 mod observe;
 mod plugin;
+mod pressure;
 mod profile;
 mod read;
 mod readable;
@@ -92,7 +93,8 @@ pub use compile::{
 };
 pub use config::{
     DEFAULT_CACHE_SIZE, DEFAULT_INITIAL_POOL_SIZE, DEFAULT_MAX_ANSWER_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_WAIT,
-    DEFAULT_MAX_WAITING, DEFAULT_PLUGIN_SHARE_PERCENT, DEFAULT_POOL_SIZE, HostConfig, Optimisation, PagemapScan,
+    DEFAULT_MAX_WAITING, DEFAULT_PLUGIN_SHARE_PERCENT, DEFAULT_POOL_SIZE, DEFAULT_SLOW_CALL, HostConfig, Optimisation,
+    PagemapScan,
 };
 pub use diagnostics::GuestOutput;
 pub use dispatch::{Alter, Change, Collect, Contributions, Decision, First, Fold, Handlers, Notify, Vote};

@@ -171,21 +171,23 @@ pub(crate) fn check(
         .runtime(limits.enable_fuel_metering())
         .map_err(|error| LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg(error.to_string()) })?;
     let kinds = taps.iter().map(|(_, kind, interface)| (*kind, *interface)).collect();
-    let metrics = host.metrics.plugin(name.as_ref());
-    metrics.set_artifact_size(manifest.size as u64);
+    // Before there is a series: if the plugin is refused, they go with it.
+    let series = host.metrics.lease(name.as_ref());
     let plugin = Arc::new(Plugin {
         manifest,
         code: PluginCode::new(host, runtime, spec.source.clone(), wasm, kinds),
         limits,
         granted,
         grant_names: spec.grants.keys().cloned().collect(),
-        metrics,
+        metrics: host.metrics.plugin(name.as_ref()),
         name,
         lane,
         reuse: spec.reuse,
         stock: spec.stock.map(Keeper::new),
         retired: AtomicBool::new(false),
         log_rate: LogRate::default(),
+        report_rate: LogRate::default(),
+        _series: series,
     });
     Ok(Checked { plugin, runtime: Arc::clone(runtime), breaker, taps })
 }

@@ -10,7 +10,7 @@ use tapline_tap_dispatch::TapName;
 use crate::{plugin::Plugin, state::CallState};
 
 /// Lines of one plugin in one second that become events, of all its calls together: of what it logs, and of what it writes to its
-/// output. A log is often a pipe, and whoever writes into a full one waits.
+/// output; and as many of what the host says about its calls. Nothing that a plugin does or is asked fills the log.
 pub const MAX_LOG_LINES_PER_SECOND: u32 = 1000;
 
 /// The lines of a plugin in the second that has begun.
@@ -49,16 +49,31 @@ impl LogRate {
 impl Plugin {
     /// Whether a line of a call of `tap` may become an event. One that may not is counted, and said once in a second.
     pub(crate) fn admits_log_line(&self, tap: &TapName) -> bool {
-        let admission = self.log_rate.admit(Instant::now());
-        if admission == Admission::Kept {
-            return true;
-        }
-        self.metrics().log_lines_dropped(1);
+        let admission = self.admit(&self.log_rate);
         if admission == Admission::FirstDropped {
             let (plugin, limit) = (self.name(), MAX_LOG_LINES_PER_SECOND);
             tracing::warn!(target: "tapline::guest", %plugin, %tap, limit, "too many lines in one second, its rest is dropped");
         }
-        false
+        admission == Admission::Kept
+    }
+
+    /// Whether the host may say something about a call of `tap`. Counted apart from what the plugin says: a plugin that
+    /// talks a lot must not hide how its calls end.
+    pub(crate) fn admits_report(&self, tap: &TapName) -> bool {
+        let admission = self.admit(&self.report_rate);
+        if admission == Admission::FirstDropped {
+            let (plugin, limit) = (self.name(), MAX_LOG_LINES_PER_SECOND);
+            tracing::warn!(%plugin, %tap, limit, "too much to say about its calls in one second, the rest is dropped");
+        }
+        admission == Admission::Kept
+    }
+
+    fn admit(&self, rate: &LogRate) -> Admission {
+        let admission = rate.admit(Instant::now());
+        if admission != Admission::Kept {
+            self.metrics().log_lines_dropped(1);
+        }
+        admission
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Observation {
     pub tap: TapName,
     /// How it ended.
     pub outcome: Outcome,
-    /// From taking an instance to the decoded answer.
+    /// From taking an instance to the decoded answer. Of a call that got no instance: what it waited.
     pub took: Duration,
     /// The part of it in which it was running and not waiting.
     pub cpu: Duration,

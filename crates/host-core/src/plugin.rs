@@ -8,7 +8,7 @@ use std::{
 
 use tapline_cache::ArtifactKey;
 use tapline_limits::{Limits, PartialLimits};
-use tapline_metrics::PluginMetrics;
+use tapline_metrics::{PluginMetrics, SeriesLease};
 use tapline_tap_dispatch::{BreakerSettings, Override, PartialBreaker, PluginName};
 
 use crate::{
@@ -159,7 +159,13 @@ pub struct Plugin {
     pub(crate) stock: Option<Keeper>,
     /// It was removed, replaced or disabled: none of its instances is kept for another call.
     pub(crate) retired: AtomicBool,
+    /// Of what it logs.
     pub(crate) log_rate: LogRate,
+    /// Of what the host says about its calls.
+    pub(crate) report_rate: LogRate,
+    /// What it has counted is shown as long as this version or another one of its name is there: the last calls that run on a
+    /// plugin that was removed are still counted, and a plugin that was refused leaves nothing behind.
+    pub(crate) _series: SeriesLease,
 }
 
 impl Plugin {
@@ -213,6 +219,11 @@ impl Plugin {
 
     pub(crate) fn grants(&self) -> &[Granted] {
         &self.granted
+    }
+
+    /// Shows the size of its file, once it is the version that is called.
+    pub(crate) fn show_size(&self) {
+        self.metrics.set_artifact_size(self.manifest.size as u64);
     }
 
     pub(crate) fn metrics(&self) -> &PluginMetrics {

@@ -1,6 +1,6 @@
 //! One engine with its linker, its cache and its slots.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tapline_cache::{ArtifactCache, CacheConfig};
 use tapline_limits::MemoryTracker;
@@ -28,6 +28,7 @@ pub(crate) struct Runtime {
     pub(crate) memory: MemoryTracker,
     pub(crate) max_handles: usize,
     pub(crate) max_answer_bytes: usize,
+    pub(crate) slow_call: Option<Duration>,
     pub(crate) profile: Option<Profile>,
 }
 
@@ -68,6 +69,7 @@ impl Runtime {
             memory,
             max_handles: config.max_handles,
             max_answer_bytes: config.max_answer_bytes,
+            slow_call: config.slow_call,
             profile,
         })
     }

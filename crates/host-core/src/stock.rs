@@ -1,8 +1,6 @@
 //! Instances that are made before somebody asks for them. Each serves one call, as any fresh one does.
 
 use std::{
-    fs,
-    path::Path,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -22,6 +20,7 @@ use crate::{
     config::HostConfig,
     error::LoadError,
     plugin::PluginSpec,
+    pressure,
 };
 
 /// How long the demand is watched before a stock shrinks to it.
@@ -30,17 +29,12 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// again and again for nobody.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What the kernel says of memory: of the last ten seconds the share in which somebody waited for some, among others.
-const PRESSURE: &str = "/proc/pressure/memory";
-/// The share, in percent, from which nothing is kept: much more than an idle machine ever has, and well before one stands still.
-const MAX_PRESSURE: f64 = 10.0;
-
 /// Keeps instances of a plugin that are made ahead, and made and dropped off the caller's path. A call takes one that no
 /// other call has seen, and so isolation is that of a fresh instance; what it saves is the time to make one and to drop it.
 ///
 /// The stock follows demand between [`min`](Self::min) and [`max`](Self::max): it grows when a call finds nothing, and
 /// shrinks to what one second took of it. Each instance in it has a slot of the pool and gives it up as soon as somebody
-/// needs one, and all are dropped while the machine is short of memory; a call that finds nothing makes its own.
+/// needs one, and all are dropped while this process or the machine is short of memory; a call that finds nothing makes its own.
 ///
 /// What a plugin does when it starts, it does before there is a call: it sees no deadline of one, and uses none of its fuel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +113,10 @@ async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
     let mut period = Instant::now() + PERIOD;
     let mut not_before = Instant::now();
     loop {
+        let is_over = Instant::now() >= period;
+        if is_over {
+            short_of_memory = pressure::is_short_of_memory().await;
+        }
         {
             let Some(handler) = handler.upgrade() else { return };
             let slots = &handler.runtime.slots;
@@ -131,15 +129,13 @@ async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
                 target = (target + missed).min(max);
                 deepest = target;
             }
-            let now = Instant::now();
-            if now >= period {
-                short_of_memory = is_short_of_memory(Path::new(PRESSURE));
+            if is_over {
                 target = if short_of_memory { 0 } else { deepest.clamp(min, max) };
                 deepest = 0;
-                period = now + PERIOD;
+                period = Instant::now() + PERIOD;
                 slots.drop_unused(&handler.plugin, ready.saturating_sub(target));
             }
-            if now >= not_before && !make(&handler, target.saturating_sub(ready)).await {
+            if Instant::now() >= not_before && !make(&handler, target.saturating_sub(ready)).await {
                 not_before = Instant::now() + PAUSE;
             }
         }
@@ -172,31 +168,4 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
         tokio::task::yield_now().await;
     }
     true
-}
-
-/// Whether the machine waits for memory. A system that does not say counts as one that does not.
-fn is_short_of_memory(pressure: &Path) -> bool {
-    let text = fs::read_to_string(pressure).unwrap_or_default();
-    let some = text.lines().find_map(|line| line.strip_prefix("some avg10="));
-    let percent = some.and_then(|some| some.split(' ').next()?.parse::<f64>().ok());
-    percent.is_some_and(|percent| percent >= MAX_PRESSURE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_kernel_says_of_memory() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("memory");
-        assert!(!is_short_of_memory(&file), "a system that says nothing");
-        for (percent, expected) in [("0.00", false), ("9.99", false), ("10.00", true), ("93.10", true), ("?", false)] {
-            let text = format!(
-                "some avg10={percent} avg60=1.00 avg300=0.00 total=5\nfull avg10=50.00 avg60=0 avg300=0 total=0\n"
-            );
-            fs::write(&file, text).unwrap();
-            assert_eq!(is_short_of_memory(&file), expected, "{percent}");
-        }
-    }
 }

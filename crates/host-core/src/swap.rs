@@ -1,6 +1,14 @@
 //! Whether this process's memory can be swapped out.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Says of which control group this process is.
+pub(crate) const MEMBERSHIP: &str = "/proc/self/cgroup";
+/// Where the control groups are.
+pub(crate) const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 
 /// Whether no page of this process can be swapped out: there is no swap, or the control group forbids it.
 ///
@@ -8,8 +16,7 @@ use std::{fs, path::Path};
 /// tenant of the slot could read it. What cannot be read counts as "can be swapped".
 #[must_use]
 pub fn swap_is_impossible() -> bool {
-    no_swap_device(Path::new("/proc/swaps"))
-        || cgroup_forbids_swap(Path::new("/proc/self/cgroup"), Path::new("/sys/fs/cgroup"))
+    no_swap_device(Path::new("/proc/swaps")) || cgroup_forbids_swap(Path::new(MEMBERSHIP), Path::new(CONTROL_GROUPS))
 }
 
 /// `/proc/swaps` is one heading line, then one line for each device.
@@ -17,11 +24,15 @@ fn no_swap_device(swaps: &Path) -> bool {
     fs::read_to_string(swaps).is_ok_and(|text| text.starts_with("Filename") && text.lines().count() == 1)
 }
 
-/// Version 2 of control groups: the line `0::/path`, and `memory.swap.max` of that group or one above it.
+/// The directory of a process's control group, in version 2 of them: the line `0::/path`.
+pub(crate) fn control_group(membership: &Path, root: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(membership).ok()?;
+    Some(root.join(text.lines().find_map(|line| line.strip_prefix("0::/"))?))
+}
+
+/// `memory.swap.max` of the group or one above it.
 fn cgroup_forbids_swap(membership: &Path, root: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(membership) else { return false };
-    let Some(group) = text.lines().find_map(|line| line.strip_prefix("0::/")) else { return false };
-    let mut directory = root.join(group);
+    let Some(mut directory) = control_group(membership, root) else { return false };
     loop {
         if fs::read_to_string(directory.join("memory.swap.max")).is_ok_and(|max| max.trim() == "0") {
             return true;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::histogram::Counts;
 use crate::instrument::Id;
 use crate::label::CacheLevel;
-use crate::registry::{Families, Family, Samples};
+use crate::registry::{Families, Family, GONE, Samples};
 
 /// The samples of a row that is derived from others. `None`: it is recorded.
 pub(crate) fn derive(families: &Families, id: Id) -> Option<Samples> {
@@ -56,7 +56,8 @@ fn sums(families: &Families, id: Id, label: usize) -> BTreeMap<String, Counts> {
 }
 
 fn of_modules<T>(families: &Families, by_module: BTreeMap<String, T>) -> Vec<(Vec<String>, T)> {
-    by_module.into_iter().map(|(module, value)| (families.module_labels(&module), value)).collect()
+    let shown = by_module.into_iter().filter(|(module, _)| module != GONE);
+    shown.map(|(module, value)| (families.module_labels(&module), value)).collect()
 }
 
 /// Instances that were made, and those among them whose code had to be compiled, by module.
@@ -69,13 +70,14 @@ fn instantiates(families: &Families) -> BTreeMap<String, (u64, u64)> {
         }
     }
     for (module, (_, compiled)) in &mut instances {
-        *compiled = families.module_number(Id::WasmCacheMisses, module).load(Relaxed);
+        *compiled = families.module_value(Id::WasmCacheMisses, module);
     }
     instances
 }
 
 fn numbers(families: &Families, by_module: &BTreeMap<String, (u64, u64)>, of: fn(u64, u64) -> u64) -> Samples {
-    let samples = by_module.iter().map(|(module, (a, b))| (families.module_labels(module), of(*a, *b) as f64));
+    let shown = by_module.iter().filter(|(module, _)| *module != GONE);
+    let samples = shown.map(|(module, (a, b))| (families.module_labels(module), of(*a, *b) as f64));
     Samples::Numbers(samples.collect())
 }
 

@@ -56,11 +56,18 @@ impl TapMetrics {
         }
     }
 
-    /// One call ended. `took` runs from taking an instance to the decoded answer; a call that failed counts too.
+    /// One call ended that had an instance. `took` runs from taking it to the decoded answer; a call that failed counts too.
     pub fn record(&self, outcome: Outcome, took: Duration) {
         if let Some(series) = &self.0 {
             series.outcomes[outcome as usize].fetch_add(1, Relaxed);
             series.duration.observe(took);
+        }
+    }
+
+    /// One call ended before it had an instance. It is counted and has no time: what it waited was no work of the plugin.
+    pub fn refused(&self, outcome: Outcome) {
+        if let Some(series) = &self.0 {
+            series.outcomes[outcome as usize].fetch_add(1, Relaxed);
         }
     }
 

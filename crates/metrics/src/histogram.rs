@@ -50,6 +50,14 @@ impl Histogram {
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
+    /// Counts what another one has counted.
+    pub(crate) fn add(&self, counts: &Counts) {
+        for (bucket, count) in self.buckets.iter().zip(counts.buckets) {
+            bucket.fetch_add(count, Relaxed);
+        }
+        self.sum_nanos.fetch_add(counts.sum_nanos, Relaxed);
+    }
+
     /// What was counted until now.
     pub(crate) fn counts(&self) -> Counts {
         Counts {

@@ -121,6 +121,11 @@ impl Instrument {
         family.strip_suffix(unit).and_then(|name| name.strip_suffix('_')).unwrap_or(family)
     }
 
+    /// Where among its labels the name of a plugin stands, if it has one.
+    pub(crate) fn plugin_label(&self) -> Option<usize> {
+        self.labels.iter().position(|label| matches!(*label, "plugin" | "module"))
+    }
+
     /// The name of the family in OpenMetrics: without what the kind puts behind it.
     pub(crate) fn family(&self) -> &'static str {
         let name = match self.kind {
@@ -171,7 +176,7 @@ instruments! {
     TapInvocations: "tapline_tap_invocations_total", Counter, Count, ["plugin", "tap", "outcome"],
         "Calls of a handler, by how they ended.";
     TapDuration: "tapline_tap_duration_seconds", Histogram, Seconds, ["plugin", "tap"],
-        "Time of one call of a handler, from taking an instance to the decoded answer.";
+        "Time of one call of a handler, from taking an instance to the decoded answer. A call that got no instance has none.";
     TapCpu: "tapline_tap_cpu_seconds", Histogram, Seconds, ["plugin", "tap"],
         "Time during which one call of a handler was running and not waiting: the time that its future was polled.";
     BreakerState: "tapline_breaker_state", Gauge, Count, ["plugin", "tap"],
@@ -223,7 +228,9 @@ instruments! {
     LogLines: "tapline_log_lines_total", Counter, Count, ["plugin", "level"],
         "Log lines of guests.";
     LogLinesDropped: "tapline_log_lines_dropped_total", Counter, Count, ["plugin"],
-        "Log lines of guests beyond their limit.";
+        "Log lines of a guest, and of the host about its calls, beyond their limit.";
+    LogLinesLost: "tapline_log_lines_lost_total", Counter, Count, [],
+        "Lines of the program's log that were thrown away, because they were not taken from its standard error in time.";
     Health: "tapline_health", Gauge, Count, [],
         "Whether the host can do its work: 0 ready, 1 degraded, 2 unready, as `/health/ready` says.";
     PluginsLoaded: "tapline_plugins_loaded", Gauge, Count, [],

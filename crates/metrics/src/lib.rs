@@ -44,5 +44,6 @@ pub use histogram::BUCKET_BOUNDS_NANOS;
 pub use instrument::{INSTRUMENTS, Instrument, Kind, Unit, markdown};
 pub use label::{CacheLevel, CompilationRefused, Deployment, LogLevel, Outcome, Surface};
 pub use metrics::{Metrics, PoolCounts};
+pub use registry::SeriesLease;
 pub use snapshot::{PluginSnapshot, QueueMetrics, RuntimeMetrics, TapSnapshot, percentile};
 pub use text::TextFormat;

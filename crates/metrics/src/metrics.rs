@@ -13,7 +13,7 @@ use crate::histogram::Histogram;
 use crate::instrument::Id;
 use crate::label::{CacheLevel, CompilationRefused, Deployment};
 use crate::process;
-use crate::registry::{Families, Family};
+use crate::registry::{Families, Family, SeriesLease};
 use crate::text::{TextFormat, older};
 
 /// The route of what fits no pattern, and of the CPU time that no request took.
@@ -22,7 +22,8 @@ const OTHER: &str = "other";
 /// All instruments of one host. Cheap to clone: the clones share the figures.
 ///
 /// Label values are the names of plugins, taps and capabilities that the host has loaded. Nothing that a guest or a
-/// visitor says may become one: each new value is a new series that stays until the process ends.
+/// visitor says may become one: each new value is a new series. Those of a plugin stay as long as it has a [`SeriesLease`], or
+/// until the process ends where it never had one.
 #[derive(Clone, Debug)]
 pub struct Metrics(pub(crate) Option<Arc<Inner>>);
 
@@ -123,6 +124,11 @@ impl Metrics {
         PluginMetrics::new(self.families(), self.0.as_ref().map_or(&none, |inner| &inner.cold_starts), plugin)
     }
 
+    /// Keeps the series of one plugin: to be had before its handles are made, and as long as they are used.
+    pub fn lease(&self, plugin: &str) -> SeriesLease {
+        SeriesLease::new(self.0.as_ref().map(|inner| Arc::clone(&inner.families)), plugin)
+    }
+
     /// The handle of one capability.
     pub fn host_call(&self, capability: &str) -> HostCallMetrics {
         HostCallMetrics::new(self.families(), capability)
@@ -203,6 +209,13 @@ impl Metrics {
     pub fn set_health(&self, health: u64) {
         if let Some(families) = self.families() {
             families.number(Id::Health, &[]).store(health, Relaxed);
+        }
+    }
+
+    /// Lines of the log that were thrown away: whoever writes it goes on counting in this number.
+    pub fn share_log_lines_lost(&self, lost: Arc<AtomicU64>) {
+        if let Some(families) = self.families() {
+            families.share(Id::LogLinesLost, lost);
         }
     }
 

@@ -20,6 +20,13 @@ use crate::label::Deployment;
 /// What the label `impl` says: plugins are WebAssembly. Others measure the same work as `js` or `native`.
 const IMPLEMENTATION: &str = "wasm";
 
+/// The labels that say which plugin, and what of it.
+const LABELS_OF_PLUGINS: [&str; 3] = ["plugin", "module", "tap"];
+
+/// Stands for the plugins that are gone: what they counted is in sums over all plugins, which must not fall, and in no text. No
+/// plugin has this name.
+pub(crate) const GONE: &str = "";
+
 /// The series of one instrument, by their label values, so that the text comes out in a stable order.
 #[derive(Debug)]
 pub(crate) enum Family {
@@ -41,6 +48,46 @@ pub(crate) enum Samples {
 pub(crate) struct Families {
     families: Vec<Mutex<Family>>,
     deployment: Deployment,
+    /// How many leases each plugin has.
+    leases: Mutex<BTreeMap<String, usize>>,
+}
+
+/// Keeps the series of a plugin. They are taken out with the last lease that it has: of several versions of a plugin each has its
+/// own, so that no counter goes back where one version follows another. Series of a plugin that never had a lease stay.
+pub struct SeriesLease {
+    /// None: nothing is recorded.
+    families: Option<Arc<Families>>,
+    plugin: String,
+}
+
+impl SeriesLease {
+    pub(crate) fn new(families: Option<Arc<Families>>, plugin: &str) -> Self {
+        if let Some(families) = &families {
+            *families.leases().entry(plugin.to_owned()).or_default() += 1;
+        }
+        Self { families, plugin: plugin.to_owned() }
+    }
+}
+
+/// Without the figures of all plugins.
+impl fmt::Debug for SeriesLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SeriesLease").field(&self.plugin).finish()
+    }
+}
+
+impl Drop for SeriesLease {
+    fn drop(&mut self) {
+        let Some(families) = &self.families else { return };
+        // Held until the series are out: a version that comes now makes its own after that.
+        let mut leases = families.leases();
+        let others = leases.remove(&self.plugin).unwrap_or_default().saturating_sub(1);
+        if others > 0 {
+            leases.insert(std::mem::take(&mut self.plugin), others);
+        } else {
+            families.forget(&self.plugin);
+        }
+    }
 }
 
 impl Families {
@@ -49,7 +96,11 @@ impl Families {
             Kind::Histogram => Family::Histograms(BTreeMap::new()),
             Kind::Counter | Kind::Gauge | Kind::Info => Family::Numbers(BTreeMap::new()),
         };
-        Self { families: INSTRUMENTS.iter().map(family).map(Mutex::new).collect(), deployment }
+        Self {
+            families: INSTRUMENTS.iter().map(family).map(Mutex::new).collect(),
+            deployment,
+            leases: Mutex::default(),
+        }
     }
 
     /// `surface`, `impl`, `module` and `service`.
@@ -62,6 +113,12 @@ impl Families {
     pub(crate) fn module_number(&self, id: Id, module: &str) -> Arc<AtomicU64> {
         let Deployment { surface, service } = &self.deployment;
         self.number(id, &[surface.as_str(), IMPLEMENTATION, module, service])
+    }
+
+    /// The value of a number of a module, 0 where there is none.
+    pub(crate) fn module_value(&self, id: Id, module: &str) -> u64 {
+        let Deployment { surface, service } = &self.deployment;
+        self.value(id, &[surface.as_str(), IMPLEMENTATION, module, service])
     }
 
     /// A histogram of a module.
@@ -82,21 +139,72 @@ impl Families {
         if let Some(derived) = derive(self, id) {
             return derived;
         }
-        let unit = INSTRUMENTS[id as usize].unit;
+        let instrument = &INSTRUMENTS[id as usize];
+        let is_shown = |labels: &[String]| instrument.plugin_label().is_none_or(|label| labels[label] != GONE);
         match &*self.family(id) {
             Family::Numbers(series) => {
-                let value = |number: &AtomicU64| number.load(Relaxed) as f64 / unit.nanos().unwrap_or(1.0);
-                Samples::Numbers(series.iter().map(|(labels, number)| (labels.clone(), value(number))).collect())
+                let value = |number: &AtomicU64| number.load(Relaxed) as f64 / instrument.unit.nanos().unwrap_or(1.0);
+                let shown = series.iter().filter(|(labels, _)| is_shown(labels));
+                Samples::Numbers(shown.map(|(labels, number)| (labels.clone(), value(number))).collect())
             }
             Family::Histograms(series) => {
-                let series = series.iter().map(|(labels, histogram)| (labels.clone(), histogram.counts()));
-                Samples::Histograms(series.collect())
+                let shown = series.iter().filter(|(labels, _)| is_shown(labels));
+                Samples::Histograms(shown.map(|(labels, histogram)| (labels.clone(), histogram.counts())).collect())
+            }
+        }
+    }
+
+    fn leases(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the series of a plugin out, and keeps what its counters and histograms have counted under [`GONE`].
+    fn forget(&self, plugin: &str) {
+        for (instrument, id) in INSTRUMENTS.iter().zip(Id::ALL) {
+            let Some(label) = instrument.plugin_label() else { continue };
+            match &mut *self.family(*id) {
+                Family::Numbers(series) => {
+                    for (labels, number) in take(series, label, plugin) {
+                        if instrument.kind == Kind::Counter {
+                            let gone = series.entry(of_gone(instrument, labels)).or_default();
+                            gone.fetch_add(number.load(Relaxed), Relaxed);
+                        }
+                    }
+                }
+                Family::Histograms(series) => {
+                    for (labels, histogram) in take(series, label, plugin) {
+                        series.entry(of_gone(instrument, labels)).or_default().add(&histogram.counts());
+                    }
+                }
             }
         }
     }
 
     pub(crate) fn family(&self, id: Id) -> MutexGuard<'_, Family> {
         self.families[id as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `number` the series of a counter or a gauge without labels.
+    pub(crate) fn share(&self, id: Id, number: Arc<AtomicU64>) {
+        if let Family::Numbers(series) = &mut *self.family(id) {
+            series.insert(owned(id, &[]), number);
+        }
+    }
+
+    /// The value of a counter or a gauge, 0 where there is none: whoever looks makes no series.
+    pub(crate) fn value(&self, id: Id, labels: &[&str]) -> u64 {
+        match &*self.family(id) {
+            Family::Numbers(series) => series.get(&owned(id, labels)).map_or(0, |number| number.load(Relaxed)),
+            Family::Histograms(_) => 0,
+        }
+    }
+
+    /// What a histogram has counted, nothing where there is none: whoever looks makes no series.
+    pub(crate) fn counts(&self, id: Id, labels: &[&str]) -> Counts {
+        match &*self.family(id) {
+            Family::Histograms(series) => series.get(&owned(id, labels)).map(|it| it.counts()).unwrap_or_default(),
+            Family::Numbers(_) => Counts::default(),
+        }
     }
 
     /// The series of a counter or a gauge. For a histogram it is one that is never shown: the table's kind decides.
@@ -125,6 +233,21 @@ impl Families {
 fn owned(id: Id, labels: &[&str]) -> Vec<String> {
     debug_assert_eq!(labels.len(), INSTRUMENTS[id as usize].labels.len(), "labels of {id:?}");
     labels.iter().map(|label| (*label).to_owned()).collect()
+}
+
+/// Takes the series out whose label at this place is `value`.
+fn take<T>(series: &mut BTreeMap<Vec<String>, Arc<T>>, label: usize, value: &str) -> Vec<(Vec<String>, Arc<T>)> {
+    series.extract_if(.., |labels, _| labels[label] == value).collect()
+}
+
+/// The labels under which the series of plugins that are gone are added up.
+fn of_gone(instrument: &Instrument, mut labels: Vec<String>) -> Vec<String> {
+    for (name, value) in instrument.labels.iter().zip(&mut labels) {
+        if LABELS_OF_PLUGINS.contains(name) {
+            GONE.clone_into(value);
+        }
+    }
+    labels
 }
 
 impl Collector for Families {

@@ -8,7 +8,7 @@ use crate::derive::total;
 use crate::instrument::{INSTRUMENTS, Id};
 use crate::label::Outcome;
 use crate::metrics::Metrics;
-use crate::registry::{Families, Family, Samples};
+use crate::registry::{Families, Family, GONE, Samples};
 
 const PAGE_BYTES: u64 = 64 * 1024;
 const MILLISECOND: f64 = 1e6;
@@ -25,11 +25,11 @@ pub struct TapSnapshot {
     pub invocations: u64,
     /// Those of them that did not end with [`Outcome::Ok`].
     pub failures: u64,
-    /// Time of all calls together, in seconds.
+    /// Time of all calls together that got an instance, in seconds.
     pub total_seconds: f64,
-    /// The time below which half of the calls stayed, in seconds: exact to a bucket of the histogram.
+    /// The time below which half of those calls stayed, in seconds: exact to a bucket of the histogram.
     pub p50_seconds: f64,
-    /// The time below which 99 of 100 calls stayed, in seconds: exact to a bucket of the histogram.
+    /// The time below which 99 of 100 of them stayed, in seconds: exact to a bucket of the histogram.
     pub p99_seconds: f64,
     /// The time that calls were running and not waiting, in seconds, of all together.
     pub cpu_seconds: f64,
@@ -103,6 +103,9 @@ impl Metrics {
             let [plugin, tap, outcome] = labels.as_slice() else {
                 continue;
             };
+            if plugin == GONE {
+                continue;
+            }
             let (invocations, failures) = counts.entry((plugin.clone(), tap.clone())).or_default();
             *invocations += number;
             if outcome != Outcome::Ok.as_str() {
@@ -110,14 +113,14 @@ impl Metrics {
             }
         }
         let snapshot = |((plugin, tap), (invocations, failures)): ((String, String), _)| {
-            let duration = families.histogram(Id::TapDuration, &[&plugin, &tap]).counts();
+            let duration = families.counts(Id::TapDuration, &[&plugin, &tap]);
             TapSnapshot {
                 invocations,
                 failures,
                 total_seconds: duration.sum(1e9),
                 p50_seconds: duration.quantile_seconds(0.5),
                 p99_seconds: duration.quantile_seconds(0.99),
-                cpu_seconds: families.histogram(Id::TapCpu, &[&plugin, &tap]).counts().sum(1e9),
+                cpu_seconds: families.counts(Id::TapCpu, &[&plugin, &tap]).sum(1e9),
                 plugin,
                 tap,
             }
@@ -129,9 +132,9 @@ impl Metrics {
     pub fn plugin_snapshot(&self, plugin: &str) -> Option<PluginSnapshot> {
         let families = self.families()?;
         Some(PluginSnapshot {
-            last_start_ms: families.module_number(Id::StartupMs, plugin).load(Relaxed) as f64 / MILLISECOND,
-            memory_peak_bytes: families.number(Id::MemoryPeak, &[plugin]).load(Relaxed),
-            refused_growths: families.number(Id::RefusedGrowths, &[plugin]).load(Relaxed),
+            last_start_ms: families.module_value(Id::StartupMs, plugin) as f64 / MILLISECOND,
+            memory_peak_bytes: families.value(Id::MemoryPeak, &[plugin]),
+            refused_growths: families.value(Id::RefusedGrowths, &[plugin]),
         })
     }
 

@@ -85,12 +85,16 @@ impl History {
     /// took together, by that second. `None`: nothing is known yet.
     pub(crate) fn concurrency(&self) -> Option<f64> {
         let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = |sample: &Sample| sample.by_plugin.values().map(|totals| totals.seconds).sum::<f64>();
+        // A plugin that was removed takes its totals with it, and one that is loaded again begins anew: neither gave time back.
+        let busy = |before: &Sample, after: &Sample| {
+            let since = |(plugin, totals): (&String, &Totals)| {
+                totals.seconds - before.by_plugin.get(plugin).map_or(0.0, |totals| totals.seconds)
+            };
+            after.by_plugin.iter().map(since).map(|seconds| seconds.max(0.0)).sum::<f64>()
+        };
         let seconds = samples.iter().zip(samples.iter().skip(1));
         seconds
-            .map(|(before, after)| {
-                (busy(after) - busy(before)) / (after.at - before.at).as_secs_f64().max(f64::MIN_POSITIVE)
-            })
+            .map(|(before, after)| busy(before, after) / (after.at - before.at).as_secs_f64().max(f64::MIN_POSITIVE))
             .max_by(f64::total_cmp)
     }
 }
@@ -120,6 +124,20 @@ mod tests {
         assert!((rates.error_rate - 10.0 / 600.0).abs() < 1e-9);
         assert_eq!(history.concurrency(), Some(5.0));
         assert_eq!(history.rates("other").mean, 0.0);
+    }
+
+    #[test]
+    fn who_is_refused_is_not_running_and_who_is_removed_gives_nothing_back() {
+        let (history, metrics, start) = (History::default(), Metrics::new(), Instant::now());
+        let (lease, gone, stays) = (metrics.lease("gone"), metrics.tap("gone", "cron"), metrics.tap("stays", "cron"));
+        gone.record(Outcome::Ok, Duration::from_secs(100));
+        history.take(start, &metrics.tap_snapshots());
+        drop(lease);
+        stays.record(Outcome::Ok, Duration::from_secs(2));
+        (0..1000).for_each(|_| stays.refused(Outcome::Overloaded));
+        history.take(start + EVERY, &metrics.tap_snapshots());
+        assert_eq!(history.concurrency(), Some(2.0));
+        assert_eq!((history.rates("gone").mean, history.rates("stays").mean), (0.0, 1001.0));
     }
 
     /// The clock of the day is not read at all. This one never goes back, and stands still only where the machine does.

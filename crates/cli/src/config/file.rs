@@ -74,6 +74,8 @@ pub(super) struct HostSection {
     pub(super) enable_simd: Option<bool>,
     pub(super) enable_bulk_memory: Option<BulkMemory>,
     pub(super) cold_start_target_ms: Option<NonZeroU64>,
+    /// 0: none is slow.
+    pub(super) slow_call_ms: Option<u64>,
     pub(super) optimisation: Option<Optimisation>,
     pub(super) parallel_compilation: Option<bool>,
     pub(super) pagemap_scan: Option<PagemapScan>,

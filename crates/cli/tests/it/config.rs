@@ -60,6 +60,7 @@ fn every_value_has_an_origin() {
             host.enable_simd                      true               default
             host.enable_bulk_memory               true               default
             host.cold_start_target_ms             -                  default
+            host.slow_call_ms                     1000               default
             host.optimisation                     speed              default
             host.parallel_compilation             true               default
             host.pagemap_scan                     when-safe          default

@@ -11,6 +11,7 @@ mod cache;
 mod config;
 mod directory;
 mod errors;
+mod logging;
 mod panel;
 mod plugins;
 mod run;

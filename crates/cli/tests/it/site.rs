@@ -26,21 +26,31 @@ impl Serving {
     }
 
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stderr(Stdio::piped());
+        Self::launch(command)
+    }
+
+    /// With whatever the command has for its log.
+    pub(crate) fn launch(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(address) = line.trim_end().strip_prefix("listening on ") else {
             let _ = child.kill();
             let mut stderr = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+            if let Some(mut log) = child.stderr.take() {
+                log.read_to_string(&mut stderr).unwrap();
+            }
             panic!("`{line}`\n{stderr}");
         };
         Self { address: address.to_owned(), child }
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        let mut response = agent.get(format!("{}{path}", self.address)).call().unwrap();
+        // Far more than any page takes: a program that hangs fails the test.
+        let patience = Some(Duration::from_secs(60));
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(patience);
+        let mut response = agent.build().new_agent().get(format!("{}{path}", self.address)).call().unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 

@@ -24,13 +24,7 @@ struct Spans(Arc<Mutex<Vec<String>>>);
 impl Spans {
     /// Sees the spans of this thread, until the guard is dropped.
     fn capture(level: LevelFilter) -> (Self, DefaultGuard) {
-        // With one subscriber alone, `tracing` asks the thread that first comes to a span, which may be that of another test and
-        // have none. There are always two.
-        static EVERYWHERE: Once = Once::new();
-        EVERYWHERE.call_once(|| {
-            let nothing = tracing_subscriber::registry().with(LevelFilter::OFF);
-            tracing::subscriber::set_global_default(nothing).unwrap();
-        });
+        listen_everywhere();
         let spans = Self::default();
         let guard = tracing_subscriber::registry().with(level).with(spans.clone()).set_default();
         (spans, guard)
@@ -42,6 +36,16 @@ impl Spans {
         spans.sort();
         spans.iter().map(|span| format!("{span}\n")).collect()
     }
+}
+
+/// With one subscriber alone, `tracing` asks the thread that first comes to a span or an event, which may be that of another
+/// test and have none. There are always two.
+pub(crate) fn listen_everywhere() {
+    static EVERYWHERE: Once = Once::new();
+    EVERYWHERE.call_once(|| {
+        let nothing = tracing_subscriber::registry().with(LevelFilter::OFF);
+        tracing::subscriber::set_global_default(nothing).unwrap();
+    });
 }
 
 #[derive(Default)]

@@ -4,12 +4,15 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use tapline_host_core::{
-    Call, CallError, Collect, Host, HostConfig, Interface, MAX_LOG_LINES_PER_SECOND, PluginName, PluginSpec, Signature,
-    Tap,
+    BreakerSettings, Call, CallError, Collect, Host, HostConfig, Interface, MAX_LOG_LINES_PER_SECOND, PluginName,
+    PluginSpec, Signature, Tap,
 };
 use tapline_host_log::{Log, MAX_LINE_BYTES, TARGET};
 use tracing::{Event, Level, Subscriber, field::Visit, subscriber::DefaultGuard};
@@ -79,7 +82,7 @@ struct Line {
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<Line>>>);
+struct Lines(Arc<Mutex<Vec<Line>>>, Arc<AtomicUsize>);
 
 impl Lines {
     /// Sees the events of this thread at `level` and above, until the guard is dropped.
@@ -92,6 +95,11 @@ impl Lines {
     fn take(&self) -> Vec<Line> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
+
+    /// How many events there were that are not of a guest, but of the host.
+    fn of_the_host(&self) -> usize {
+        self.1.load(Relaxed)
+    }
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -101,6 +109,8 @@ impl<S: Subscriber> Layer<S> for Lines {
             let mut line = Line { level, plugin: String::new(), tap: String::new(), message: String::new() };
             event.record(&mut line);
             self.0.lock().unwrap().push(line);
+        } else {
+            self.1.fetch_add(1, Relaxed);
         }
     }
 }
@@ -118,7 +128,11 @@ impl Visit for Line {
 
 /// A host with one plugin, called `chatty`.
 async fn host(bytes: Vec<u8>) -> Host {
-    let config = HostConfig { pool_size: 2, ..HostConfig::default() };
+    host_with(HostConfig::default(), bytes).await
+}
+
+async fn host_with(config: HostConfig, bytes: Vec<u8>) -> Host {
+    let config = HostConfig { pool_size: 2, ..config };
     let host = Host::builder().config(config).tap::<Number>().capability(Log).build().unwrap();
     host.load(PluginSpec::bytes(PluginName::new("chatty").unwrap(), bytes)).await.unwrap();
     host
@@ -220,6 +234,26 @@ async fn calls_together_log_no_more_than_so_much_in_a_second() {
     let metrics = host.metrics().render().unwrap();
     let dropped = format!(r#"tapline_log_lines_dropped_total{{plugin="chatty"}} {}"#, written - kept);
     assert!(metrics.contains(&dropped), "{dropped} in\n{metrics}");
+}
+
+#[tokio::test]
+async fn a_plugin_that_talks_a_lot_does_not_hide_how_its_calls_end() {
+    let (lines, _guard) = Lines::capture(LevelFilter::WARN);
+    // 100 lines, and a trap.
+    let run = "(local.set $x (i32.const 100)) (loop $next
+        (call $write (i32.const 3) (i32.const 0) (i32.const 5))
+        (local.set $x (i32.sub (local.get $x) (i32.const 1)))
+        (br_if $next (local.get $x))) (unreachable)";
+    let breaker = BreakerSettings { enabled: false, ..BreakerSettings::default() };
+    let host = host_with(HostConfig { breaker, ..HostConfig::default() }, plugin(b"hello", run)).await;
+    let (mut calls, mut is_dropped) = (0, false);
+    while !is_dropped {
+        assert_eq!(host.dispatch(Number, &0).await.unwrap().failures.len(), 1);
+        calls += 1;
+        is_dropped = lines.take().iter().any(|line| line.message.starts_with("too many lines"));
+        assert!(calls < 10_000, "a thousand times what is allowed");
+    }
+    assert_eq!(lines.of_the_host(), calls);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tapline_metrics::{
@@ -21,6 +23,7 @@ const ACTIONS: &[(Action, &[&str])] = &[
         |it| it.tap("seo", "item_view").record(Outcome::Ok, TICK),
         &["tapline_tap_invocations_total", "tapline_tap_duration_seconds", "op_latency_ms"],
     ),
+    (|it| it.tap("seo", "item_view").refused(Outcome::Overloaded), &["tapline_tap_invocations_total"]),
     (|it| it.tap("seo", "item_view").ran(TICK), &["tapline_tap_cpu_seconds", "op_cpu_us"]),
     (|it| it.tap("seo", "item_view").set_breaker_state(2), &["tapline_breaker_state"]),
     (|it| it.tap("seo", "item_view").breaker_opened(), &["tapline_breaker_openings_total"]),
@@ -79,6 +82,7 @@ const ACTIONS: &[(Action, &[&str])] = &[
     (|it| it.plugin("seo").output_dropped(7), &["tapline_guest_output_dropped_bytes_total"]),
     (|it| it.plugin("seo").log_line(LogLevel::Warn), &["tapline_log_lines_total"]),
     (|it| it.plugin("seo").log_lines_dropped(2), &["tapline_log_lines_dropped_total"]),
+    (|it| it.share_log_lines_lost(Arc::new(AtomicU64::new(1))), &["tapline_log_lines_lost_total"]),
     (|it| it.queue_waited(TICK), &["tapline_queue_wait_duration_seconds"]),
     (|it| it.set_pool_slots(100), &["tapline_pool_slots"]),
     (|it| it.set_pool_slots_in_use(1), &["tapline_pool_slots_in_use", "wasm_active_vms"]),
@@ -234,6 +238,71 @@ fn handles_of_the_same_names_share_their_figures() {
     metrics.tap("seo", "item_view").record(Outcome::Ok, TICK);
     metrics.clone().tap("seo", "item_view").record(Outcome::Ok, TICK);
     assert_eq!(metrics.tap_snapshots()[0].invocations, 2);
+}
+
+#[test]
+fn a_number_that_is_shared_is_shown_as_it_stands() {
+    let (metrics, lost) = (Metrics::new(), Arc::new(AtomicU64::new(0)));
+    metrics.share_log_lines_lost(Arc::clone(&lost));
+    lost.fetch_add(7, Relaxed);
+    assert_eq!(samples(&metrics.render().unwrap())["tapline_log_lines_lost_total"], 7.0);
+}
+
+/// Everything that a plugin can record.
+fn work(metrics: &Metrics, plugin: &str) {
+    let (of_plugin, of_tap) = (metrics.plugin(plugin), metrics.tap(plugin, "item_view"));
+    of_plugin.started(TICK, CacheLevel::Compiled);
+    of_plugin.instantiated(TICK);
+    of_plugin.set_artifact_size(7);
+    of_tap.record(Outcome::Ok, TICK);
+    of_tap.record(Outcome::Trap, TICK);
+    of_tap.ran(TICK);
+}
+
+fn mentions(metrics: &Metrics, plugin: &str) -> bool {
+    metrics.render().unwrap().contains(&format!("\"{plugin}\""))
+}
+
+#[test]
+fn series_go_with_the_last_lease_of_their_plugin() {
+    let metrics = Metrics::new();
+    let (old, new, other) = (metrics.lease("seo"), metrics.lease("seo"), metrics.lease("other"));
+    work(&metrics, "seo");
+    work(&metrics, "other");
+    drop(old);
+    assert_eq!(metrics.tap_snapshots()[1].invocations, 2, "the version that follows goes on counting");
+    drop(new);
+    assert!(!mentions(&metrics, "seo") && mentions(&metrics, "other"), "{}", metrics.render().unwrap());
+    assert_eq!(metrics.tap_snapshots().len(), 1);
+    metrics.plugin_snapshot("seo");
+    assert!(!mentions(&metrics, "seo"), "whoever looks makes no series");
+
+    let _again = metrics.lease("seo");
+    work(&metrics, "seo");
+    assert_eq!(metrics.tap_snapshots()[1].invocations, 2, "it begins anew");
+    drop(other);
+    drop(Metrics::disabled().lease("seo"));
+}
+
+#[test]
+fn what_plugins_counted_that_are_gone_stays_in_the_sums() {
+    let metrics = Metrics::new();
+    work(&metrics, "stays");
+    let of_the_host = || {
+        let of_no_plugin = |series: &String| !series.contains("plugin=") && !series.contains("module=");
+        let mut samples = samples(&metrics.render().unwrap());
+        samples.retain(|series, _| of_no_plugin(series) && !OF_THE_SYSTEM.contains(&name_of(series)));
+        (samples, metrics.runtime_metrics().unwrap(), metrics.queue_metrics().unwrap(), metrics.pool_counts())
+    };
+    for _ in 0..2 {
+        let lease = metrics.lease("gone");
+        work(&metrics, "gone");
+        let before = of_the_host();
+        drop(lease);
+        assert_eq!(of_the_host(), before);
+    }
+    assert!(!metrics.render().unwrap().contains("plugin=\"\"") && !metrics.render().unwrap().contains("module=\"\""));
+    assert_eq!(metrics.runtime_metrics().unwrap().total_executions, 6);
 }
 
 #[test]

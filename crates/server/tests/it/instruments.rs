@@ -1,6 +1,9 @@
 //! Every row of the table of instruments, moved by visitors and read from `/metrics`.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use tapline_host_core::{
     Compilation, HostConfig, PluginName, PluginSpec, Reuse, Stock,
@@ -45,6 +48,8 @@ async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
     site.host.load(spec("reading-time").limits(metered)).await.unwrap();
     let large = PluginSpec::bytes(PluginName::new("large").unwrap(), vec![0; 2 << 20]);
     assert!(site.host.load(large).await.is_err());
+    // Whoever writes the log of a program counts what he loses: here nobody does.
+    site.host.metrics().share_log_lines_lost(Arc::new(AtomicU64::new(1)));
     let mut seen = Seen::default();
 
     // Saved, which the probe logs, and read twice, the second time with the instance of seo that waits.
