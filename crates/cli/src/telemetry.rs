@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, prelude::*};
 
 use crate::{
     arguments::LogFormat,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, LOG_FILTERS},
 };
 
 /// What becomes of traces. The default: nothing.
@@ -52,9 +52,9 @@ impl Telemetry {
     /// Logs to stderr from now on, and records traces if they are kept or sent.
     pub(crate) fn log_to_stderr(&self, filter: &str, format: LogFormat) -> Result<()> {
         let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
-            name: "--log",
+            name: "log.filter",
             value: filter.to_owned(),
-            expected: "a level such as info, or a filter such as info,tapline_host_core=debug",
+            expected: LOG_FILTERS,
         })?;
         let lines = fmt::layer().with_writer(std::io::stderr);
         let lines = match format {
