@@ -48,5 +48,5 @@ fn finish(tool: &Path, file: &Path, suffix: &str, directory: &Path) -> Result<()
         return Ok(());
     }
     let module = Module { plugin: guest, file: file.to_owned(), outside: false, wasi: false };
-    build_plugins::convert(tool, &module, directory).map(drop)
+    build_plugins::convert(tool, &module, false, directory).map(drop)
 }

@@ -15,10 +15,13 @@ pub(crate) const HELP: &str = "\
 Builds every package in plugins/ for WebAssembly and writes components to target/plugins, and the guests of the benches
 to target/guests.
 
-Usage: cargo xtask build-plugins [--only NAME]... [--plugin DIR]...
+Usage: cargo xtask build-plugins [--only NAME]... [--plugin DIR]... [--names] [--precompile FILE]
 
-  --only NAME   build this plugin of plugins/ alone; may be repeated
-  --plugin DIR  build the plugin in DIR as well, which may lie outside this repository; may be repeated";
+  --only NAME        build this plugin of plugins/ alone; may be repeated
+  --plugin DIR       build the plugin in DIR as well, which may lie outside this repository; may be repeated
+  --names            keep the names of functions, which profiles and backtraces then show; the components are larger
+  --precompile FILE  then load all plugins of this configuration with `tapline plugins`, which compiles them into its
+                     cache directory: a host with the same configuration has nothing left to compile";
 
 pub(crate) const TARGET: &str = "wasm32-wasip1";
 
@@ -34,6 +37,8 @@ pub(crate) struct Request {
     pub(crate) only: Vec<String>,
     /// Directories of further plugins.
     pub(crate) outside: Vec<PathBuf>,
+    /// Whether functions keep their names.
+    pub(crate) names: bool,
 }
 
 /// A component in `target/plugins`.
@@ -62,15 +67,32 @@ impl Plugin {
 pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
     use lexopt::prelude::Long;
     let mut request = Request::default();
+    let mut precompiled = None;
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("only") => request.only.push(arguments.value()?.to_string_lossy().into_owned()),
             Long("plugin") => request.outside.push(arguments.value()?.into()),
+            Long("names") => request.names = true,
+            Long("precompile") => precompiled = Some(PathBuf::from(arguments.value()?)),
             other => return Err(other.unexpected().into()),
         }
     }
-    build(&Workspace::load()?, &request)?;
-    Ok(())
+    let workspace = Workspace::load()?;
+    build(&workspace, &request)?;
+    match precompiled {
+        Some(configuration) => precompile(&workspace, &configuration),
+        None => Ok(()),
+    }
+}
+
+/// Loads every plugin of a configuration, and so compiles those that its cache directory does not have.
+fn precompile(workspace: &Workspace, configuration: &Path) -> Result<()> {
+    let program = workspace::tapline(workspace)?;
+    let tapline =
+        |words: &[&str]| workspace::run(Command::new(&program).arg("--config").arg(configuration).args(words));
+    tapline(&["plugins"])?;
+    // It fails, and says what to do, where nothing that was compiled is kept.
+    tapline(&["cache", "stats"])
 }
 
 /// Builds and prints the table of sizes.
@@ -86,7 +108,7 @@ pub(crate) fn build(workspace: &Workspace, request: &Request) -> Result<Vec<Plug
         }
         modules.push(module);
     }
-    let plugins = componentize(workspace, &modules)?;
+    let plugins = componentize(workspace, &modules, request.names)?;
     if request.only.is_empty() {
         bench_guests::build(workspace)?;
     }
@@ -206,7 +228,7 @@ pub(crate) fn plugin_name(package: &str) -> String {
     package.strip_prefix("tapline-plugin-").unwrap_or(package).replace('_', "-")
 }
 
-fn componentize(workspace: &Workspace, modules: &[Module]) -> Result<Vec<Plugin>> {
+fn componentize(workspace: &Workspace, modules: &[Module], names: bool) -> Result<Vec<Plugin>> {
     let tool = componentizer(workspace)?;
     let directory = workspace.root.join("target/plugins");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -215,7 +237,7 @@ fn componentize(workspace: &Workspace, modules: &[Module]) -> Result<Vec<Plugin>
     let mut plugins = Vec::new();
     for module in modules {
         progress.set_message(module.plugin.clone());
-        plugins.push(convert(&tool, module, &directory)?);
+        plugins.push(convert(&tool, module, names, &directory)?);
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -234,7 +256,8 @@ fn progress(steps: usize) -> Result<ProgressBar> {
     Ok(ProgressBar::new(steps as u64).with_style(style))
 }
 
-pub(crate) fn convert(tool: &Path, module: &Module, directory: &Path) -> Result<Plugin> {
+/// `names`: whether its functions keep theirs.
+pub(crate) fn convert(tool: &Path, module: &Module, names: bool, directory: &Path) -> Result<Plugin> {
     let component = directory.join(format!("{}.wasm", module.plugin));
     // Under another name first, so that a host that is starting never sees half a file.
     let unfinished = directory.join(format!("{}.unfinished", module.plugin));
@@ -243,6 +266,7 @@ pub(crate) fn convert(tool: &Path, module: &Module, directory: &Path) -> Result<
         .arg("-o")
         .arg(&unfinished)
         .args(module.wasi.then_some("--wasi"))
+        .args(names.then_some("--names"))
         .output()
         .with_context(|| format!("{} does not start", tool.display()))?;
     if !output.status.success() {

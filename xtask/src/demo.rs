@@ -108,9 +108,7 @@ struct Program<'a> {
 
 impl<'a> Program<'a> {
     fn build(workspace: &'a Workspace) -> Result<Self> {
-        let artifacts = workspace::build(workspace.cargo().args(["build", "-p", "tapline-cli"]))?;
-        let executable = artifacts.into_iter().find_map(|artifact| artifact.executable);
-        Ok(Self { workspace, executable: executable.context("cargo made no tapline program")? })
+        Ok(Self { workspace, executable: workspace::tapline(workspace)? })
     }
 
     /// The program that the last build of the whole workspace made.

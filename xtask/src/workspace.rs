@@ -160,6 +160,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Builds the `tapline` program and says where it lies.
+pub(crate) fn tapline(workspace: &Workspace) -> Result<PathBuf> {
+    let artifacts = build(workspace.cargo().args(["build", "-p", "tapline-cli"]))?;
+    artifacts.into_iter().find_map(|artifact| artifact.executable).context("cargo made no tapline program")
+}
+
 /// A command as somebody would type it.
 pub(crate) fn spell(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tapline_content::register;
-use tapline_host_core::{Host, PluginSpec, Profile, causes};
+use tapline_host_core::{Host, LoadError, PluginSpec, Profile, causes};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig, SpecSource};
@@ -118,15 +118,12 @@ impl App {
         let plugins = std::mem::take(&mut config.plugins);
         let loaded = match code {
             Code::Now => load(&host, plugins).await,
-            Code::Later => match host.load_all_lazily(plugins).await {
-                Ok(_) => Ok(()),
-                Err(errors) => Err(PluginsRefused { errors }.into()),
-            },
+            Code::Later => host.load_all_lazily(plugins).await.map(drop),
         };
         stages.plugins = lap();
         let store = opening.await.context("opening the database made the program panic")??;
         stages.database = lap();
-        loaded?;
+        loaded.map_err(|errors| PluginsRefused::new(&config, errors))?;
         Ok(Self { host, store, config, stages, specs: specs(global.clone()), telemetry, _scratch: scratch })
     }
 
@@ -155,7 +152,7 @@ fn specs(global: Global) -> SpecSource {
 }
 
 /// Loads all plugins, and collects everything that is wrong with any of them.
-async fn load(host: &Host, plugins: Vec<PluginSpec>) -> Result<()> {
+async fn load(host: &Host, plugins: Vec<PluginSpec>) -> std::result::Result<(), Vec<LoadError>> {
     let progress = progress_bar(plugins.len());
     let mut errors = Vec::new();
     for plugin in plugins {
@@ -166,7 +163,7 @@ async fn load(host: &Host, plugins: Vec<PluginSpec>) -> Result<()> {
         progress.inc(1);
     }
     progress.finish_and_clear();
-    if errors.is_empty() { Ok(()) } else { Err(PluginsRefused { errors }.into()) }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// A bar on stderr, where that is a terminal.

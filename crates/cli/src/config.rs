@@ -1,13 +1,16 @@
 //! The configuration: defaults, over them a profile, the file, the environment, and the flags.
 
+mod check;
 mod directory;
 mod environment;
 mod error;
 mod file;
+mod place;
 mod plugin;
 mod setting;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
@@ -22,6 +25,7 @@ use tapline_host_core::{
 use tapline_server::ServerConfig;
 
 pub(crate) use self::{
+    check::LOG_FILTERS,
     directory::files as plugin_files,
     error::ConfigError,
     plugin::PluginReport,
@@ -71,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) settings: Vec<Setting>,
     /// All plugins of the file and of the plugin directory, also those that are switched off.
     pub(crate) reports: Vec<PluginReport>,
+    /// Where the keys of the file stand.
+    lines: BTreeMap<String, usize>,
 }
 
 impl Config {
@@ -117,6 +123,7 @@ impl Config {
             .variable(environment.listen.clone())
             .flag("--listen", global.listen.clone())
             .decide();
+        check::listen(&it, &listen)?;
         let title = it.setting("server.title", ServerConfig::default().title).file(server.title).decide();
         let cron = it.setting("server.cron_seconds", 0).file(server.cron_seconds).decide();
         let operator_token = it
@@ -143,6 +150,7 @@ impl Config {
             .variable(environment.log.clone())
             .flag("--log", global.log.clone())
             .decide();
+        check::log(&it, &log)?;
         let log_format = it
             .setting("log.format", LogFormat::default())
             .file(file.log.format)
@@ -160,6 +168,7 @@ impl Config {
         let plugin_directory =
             it.setting("host.plugin_directory", None).file(file.host.plugin_directory.take().map(Some)).decide();
         let host = decide_host(&mut it, profile, file.host, file.cache, &environment)?;
+        check::host(&it, &host)?;
         let report = |(name, plugin)| PluginReport::new(&it, name, plugin, &values, plugin_directory.as_deref());
         let reports: Vec<PluginReport> = file.plugins.into_iter().map(report).collect();
         it.check_profile(profile, &reports)?;
@@ -182,6 +191,7 @@ impl Config {
             otlp_endpoint,
             settings: it.settings,
             reports,
+            lines: it.lines,
         })
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use tapline_host_core::{CallError, LoadError, cache::CacheError, causes};
 use tapline_store::StoreError;
 
-use crate::{command::run, config::ConfigError};
+use crate::{
+    command::run,
+    config::{Config, ConfigError},
+};
 
 /// Something the program was asked for did not work.
 const FAILED: u8 = 1;
@@ -20,7 +23,14 @@ const USAGE: u8 = 2;
 #[derive(Debug, thiserror::Error)]
 #[error("{} refused", if errors.len() == 1 { "a plugin was".to_owned() } else { format!("{} plugins were", errors.len()) })]
 pub(crate) struct PluginsRefused {
-    pub(crate) errors: Vec<LoadError>,
+    /// Each with the file and the line of what is wrong, where it is in one.
+    errors: Vec<(Option<String>, LoadError)>,
+}
+
+impl PluginsRefused {
+    pub(crate) fn new(config: &Config, errors: Vec<LoadError>) -> Self {
+        Self { errors: errors.into_iter().map(|error| (config.place_of(&error), error)).collect() }
+    }
 }
 
 /// Writes an error to stderr and says with which status to end.
@@ -32,8 +42,8 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     let mut text = String::new();
     match error.downcast_ref::<PluginsRefused>() {
         Some(refused) => {
-            for error in &refused.errors {
-                text.push_str(&paragraph(error, error.hint()));
+            for (place, error) in &refused.errors {
+                text.push_str(&paragraph_at(place.as_deref(), error, error.hint()));
             }
         }
         None => text.push_str(&paragraph(error.as_ref(), hint(error))),
@@ -48,7 +58,13 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
 
 /// One error with its causes, each on a line of its own, and the hint.
 pub(crate) fn paragraph(error: &(dyn Error + 'static), hint: Option<String>) -> String {
-    let mut text = format!("error: {}\n", causes(error).join("\n  because: "));
+    paragraph_at(None, error, hint)
+}
+
+/// The same for what is wrong in a line of a file.
+fn paragraph_at(place: Option<&str>, error: &(dyn Error + 'static), hint: Option<String>) -> String {
+    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+    let mut text = format!("error: {place}{}\n", causes(error).join("\n  because: "));
     if let Some(hint) = hint {
         text.push_str(&format!("hint: {hint}\n"));
     }

@@ -16,7 +16,7 @@ use tracing_subscriber::{
 
 use crate::{
     arguments::LogFormat,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, LOG_FILTERS},
     log_lines::LogLines,
 };
 
@@ -72,9 +72,9 @@ impl Telemetry {
     /// Logs to stderr from now on, and records traces if they are kept or sent.
     pub(crate) fn log_to_stderr(&self, filter: &str, format: LogFormat) -> Result<()> {
         let filter = EnvFilter::try_new(filter).map_err(|_| ConfigError::Variable {
-            name: "--log",
+            name: "log.filter",
             value: filter.to_owned(),
-            expected: "a level such as info, or a filter such as info,tapline_host_core=debug",
+            expected: LOG_FILTERS,
         })?;
         let writer = match &self.lines {
             Some(lines) => BoxMakeWriter::new(Arc::clone(lines)),

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tapline_host_core::{Applied, Fault, Host, LoadError, PluginSource, PluginSpec, causes};
+use tapline_host_core::{Applied, Fault, Host, LoadError, PluginSource, causes};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
@@ -85,10 +85,10 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
         });
         let Ok((config, refused)) = read else { continue };
         for error in &refused {
-            log(error, error.hint(), "refused: the others are loaded");
+            log(None, error, error.hint(), "refused: the others are loaded");
         }
         warn_of_restart(&started.settings, &config.settings);
-        if !apply(&host, config.plugins).await {
+        if !apply(&host, &config).await {
             seen.clear();
         }
     }
@@ -106,7 +106,7 @@ async fn read(global: &Global, started: &Config) -> Result<(Config, Vec<ConfigEr
         }
         Ok(read) => Ok(read),
         Err(error) => {
-            log(&error, error.hint(), "the configuration cannot be used: everything that is loaded serves on");
+            log(None, &error, error.hint(), "the configuration cannot be used: everything that is loaded serves on");
             match error {
                 ConfigError::PluginDirectory { path, .. } => Err(Some(path)),
                 _ => Err(None),
@@ -117,11 +117,16 @@ async fn read(global: &Global, started: &Config) -> Result<(Config, Vec<ConfigEr
 
 /// Brings the host to what the configuration says, and logs what that took. `false`: to be tried again, although no
 /// file has changed.
-async fn apply(host: &Host, plugins: Vec<PluginSpec>) -> bool {
-    let applied = match host.apply(plugins).await {
+async fn apply(host: &Host, config: &Config) -> bool {
+    let applied = match host.apply(config.plugins.clone()).await {
         Ok(applied) => applied,
         Err(error) => {
-            log(&error, error.hint(), "the plugins cannot be loaded together: everything that is loaded serves on");
+            log(
+                None,
+                &error,
+                error.hint(),
+                "the plugins cannot be loaded together: everything that is loaded serves on",
+            );
             return true;
         }
     };
@@ -134,14 +139,20 @@ async fn apply(host: &Host, plugins: Vec<PluginSpec>) -> bool {
         tracing::info!(added, replaced, reordered, removed, refused = refused.len(), "reloaded");
     }
     for error in refused {
-        log(error, error.hint(), "refused: if the plugin was loaded before, that version serves on");
+        log(
+            config.place_of(error),
+            error,
+            error.hint(),
+            "refused: if the plugin was loaded before, that version serves on",
+        );
     }
     !refused.iter().any(is_of_the_moment)
 }
 
-fn log(error: &(dyn Error + 'static), hint: Option<String>, message: &str) {
+/// `place`: the file and the line of what is wrong, where it is in one that the error does not name itself.
+fn log(place: Option<String>, error: &(dyn Error + 'static), hint: Option<String>, message: &str) {
     let hint = hint.unwrap_or_default();
-    let error = causes(error).join(": ");
+    let error = place.into_iter().chain(causes(error)).collect::<Vec<_>>().join(": ");
     tracing::error!(error, hint, "{message}");
 }
 

@@ -94,6 +94,12 @@ impl Contribution {
         parse_and_keep(&markup)
     }
 
+    /// How much text it has, in bytes: the markup takes time in proportion.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size(&self.0)
+    }
+
     /// Whether the plugin added nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -211,9 +217,12 @@ fn check_tree(render: &RawRender) -> Result<(), RenderError> {
             Some(used) => *used = true,
         }
     }
-    let bytes: usize =
-        render.nodes.iter().map(text_size).sum::<usize>() + render.head.iter().map(head_size).sum::<usize>();
+    let bytes = size(render);
     if bytes > MAX_TEXT { Err(RenderError::TooMuchText { bytes }) } else { Ok(()) }
+}
+
+fn size(render: &RawRender) -> usize {
+    render.nodes.iter().map(text_size).sum::<usize>() + render.head.iter().map(head_size).sum::<usize>()
 }
 
 fn text_size(node: &RawNode) -> usize {

@@ -154,7 +154,10 @@ pub enum Error {
 fn why(denied_by: Option<&SyscallPattern>) -> String {
     denied_by.map_or_else(
         || ": not on the list of allowed functions".to_owned(),
-        |pattern| format!(" is denied by `{pattern}`"),
+        |pattern| match pattern.is_default() {
+            true => " is denied by default".to_owned(),
+            false => format!(" is denied by `{pattern}`"),
+        },
     )
 }
 
@@ -196,9 +199,7 @@ impl Error {
             Self::Load(LoadError::TooLarge { .. }) => "raise the limit, if you trust it with that much".to_owned(),
             Self::Load(LoadError::NotWasm { .. }) => "give a .wasm file".to_owned(),
             Self::Load(LoadError::Invalid { .. }) => "build it again, and copy the whole file".to_owned(),
-            Self::Load(LoadError::UnknownGrant { .. } | LoadError::UnknownImport { .. } | LoadError::Engine { .. }) => {
-                return None;
-            }
+            Self::Load(LoadError::UnknownImport { .. } | LoadError::Engine { .. }) => return None,
             Self::Load(error) => return error.hint(),
             Self::FileTooLarge { .. } => "raise `max_component_bytes`, if you trust it with that much".to_owned(),
             Self::Disallowed { denied_by: Some(pattern), .. } => format!("take `{pattern}` from the denied functions"),

@@ -86,7 +86,7 @@ impl Runtime {
                 made.map_err(Error::Host)??
             }
         };
-        let imports = Manifest::read(&name, &component)?.imports;
+        let imports = imports(&name, &component).await?;
         let mut spec = self.sandbox.grant(PluginSpec::bytes(name.clone(), component), &imports)?;
         // Whether a call fails depends on its arguments, which are the caller's.
         spec.breaker = PartialBreaker { enabled: Some(false), ..PartialBreaker::default() };
@@ -121,6 +121,13 @@ fn component_of(sandbox: &Sandbox, name: &str, bytes: &[u8]) -> Result<Wrapped, 
     let left_out = module.left_out().to_vec();
     let component = module.into_component(adapter).map_err(refused)?;
     Ok((component.into(), names, left_out))
+}
+
+/// What a component imports. A large one may have millions of parts: it is looked at where nobody waits for the thread.
+async fn imports(name: &PluginName, component: &Arc<[u8]>) -> Result<Vec<String>, Error> {
+    let (name, component) = (name.clone(), Arc::clone(component));
+    let manifest = tokio::task::spawn_blocking(move || Manifest::read(&name, &component));
+    Ok(manifest.await.map_err(Error::Host)??.imports)
 }
 
 /// Version and layer of 16 bits each; layer 0 is a core module.

@@ -69,7 +69,9 @@ pub enum Access {
 
 impl Default for Sandbox {
     fn default() -> Self {
-        let patterns = |names: &[&str]| names.iter().map(|name| SyscallPattern((*name).to_owned())).collect();
+        let patterns = |names: &[&str]| {
+            names.iter().map(|name| SyscallPattern { is_default: true, ..SyscallPattern::of(name) }).collect()
+        };
         Self {
             enable_wasi: true,
             allowed_syscalls: patterns(&["fd_read", "fd_write", "proc_exit"]),
@@ -92,8 +94,8 @@ impl Sandbox {
     #[must_use]
     pub fn directories(mut self, directories: Vec<Directory>) -> Self {
         self.allowed_directories = directories;
-        self.denied_syscalls.retain(|pattern| pattern.0 != "path_open");
-        self.allowed_syscalls.extend(OF_FILES.map(|name| SyscallPattern(name.to_owned())));
+        self.denied_syscalls.retain(|pattern| pattern.text != "path_open");
+        self.allowed_syscalls.extend(OF_FILES.map(SyscallPattern::of));
         self
     }
 
@@ -101,7 +103,7 @@ impl Sandbox {
     #[must_use]
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.environment.extend(variables);
-        self.allowed_syscalls.push(SyscallPattern(OF_ENVIRONMENT.to_owned()));
+        self.allowed_syscalls.push(SyscallPattern::of(OF_ENVIRONMENT));
         self
     }
 
@@ -114,7 +116,9 @@ impl Sandbox {
             return Err(Error::WasiOff { module: module.to_owned(), functions: imports.to_vec() });
         }
         for import in imports {
-            if let Some(pattern) = self.denied_syscalls.iter().find(|pattern| pattern.fits(import)) {
+            let denied = self.denied_syscalls.iter().filter(|pattern| pattern.fits(import));
+            // What somebody has written comes before what is denied anyway.
+            if let Some(pattern) = denied.min_by_key(|pattern| pattern.is_default) {
                 return refuse(vec![import.clone()], Some(pattern.clone()));
             }
         }
@@ -181,20 +185,33 @@ impl Directory {
 
 /// A pattern over the functions of WASI preview 1, such as `fd_read` or `sock_*`: `*` stands for any text at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyscallPattern(String);
+pub struct SyscallPattern {
+    text: String,
+    is_default: bool,
+}
 
 impl SyscallPattern {
+    fn of(text: &str) -> Self {
+        Self { text: text.to_owned(), is_default: false }
+    }
+
+    /// Whether it comes from [`Sandbox::default`], and so nobody has written it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
     fn fits(&self, function: &str) -> bool {
-        match self.0.strip_suffix('*') {
+        match self.text.strip_suffix('*') {
             Some(beginning) => function.starts_with(beginning),
-            None => function == self.0,
+            None => function == self.text,
         }
     }
 }
 
 impl fmt::Display for SyscallPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -213,7 +230,7 @@ impl FromStr for SyscallPattern {
                 ),
             });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self::of(text))
     }
 }
 
@@ -230,13 +247,15 @@ mod tests {
     fn denied_wins_over_allowed() {
         let mut sandbox = Sandbox::default();
         assert_eq!(admitted(&sandbox, &["fd_write", "proc_exit"]), "Sealed");
-        assert_eq!(admitted(&sandbox, &["path_open"]), "`m`: disallowed import: path_open is denied by `path_open`");
+        assert_eq!(admitted(&sandbox, &["path_open"]), "`m`: disallowed import: path_open is denied by default");
         assert_eq!(
             admitted(&sandbox, &["fd_write", "environ_get", "environ_sizes_get"]),
             "`m`: disallowed import: environ_get, environ_sizes_get: not on the list of allowed functions"
         );
         sandbox.allowed_syscalls = vec!["*".parse().unwrap()];
         assert_eq!(admitted(&sandbox, &["environ_get"]), "Sealed");
+        assert_eq!(admitted(&sandbox, &["sock_send"]), "`m`: disallowed import: sock_send is denied by default");
+        sandbox.denied_syscalls.push("sock_*".parse().unwrap());
         assert_eq!(admitted(&sandbox, &["sock_send"]), "`m`: disallowed import: sock_send is denied by `sock_*`");
         sandbox.enable_wasi = false;
         assert_eq!(admitted(&sandbox, &["fd_write"]), "`m`: disallowed import: fd_write: WASI is off");

@@ -185,13 +185,18 @@ impl HostConfig {
     }
 
     /// One plugin's share of so many slots or places.
-    pub(crate) fn share_of(&self, whole: usize) -> usize {
+    #[must_use]
+    pub fn share_of(&self, whole: usize) -> usize {
         let hundredths = whole.saturating_mul(self.plugin_share_percent as usize);
         hundredths.div_ceil(100).min(whole)
     }
 
-    /// Refuses settings that cannot work.
-    pub(crate) fn check(&self) -> Result<(), HostError> {
+    /// Refuses settings that cannot work, as a host does that is built with them.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Setting`]: which one, and why.
+    pub fn check(&self) -> Result<(), HostError> {
         let refuse = |setting, message: &str| Err(HostError::Setting { setting, message: message.to_owned() });
         if self.pool_size == 0 {
             return refuse("pool_size", "a pool of 0 instances can run nothing");

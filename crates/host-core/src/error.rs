@@ -113,6 +113,26 @@ pub enum LoadError {
         /// The capabilities of this host.
         known: Vec<String>,
     },
+    /// The configuration gives the plugin a place in a tap that this host does not have.
+    #[error("plugin `{plugin}`: `order` speaks of the tap `{tap}`, and this host has none of that name")]
+    UnknownTap {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The name in the configuration.
+        tap: String,
+        /// The taps of this host.
+        known: Vec<String>,
+    },
+    /// The configuration gives the plugin a place in a tap that it does not implement.
+    #[error("plugin `{plugin}`: `order` speaks of the tap `{tap}`, which the plugin does not implement")]
+    OrderOfOtherTap {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The name in the configuration.
+        tap: String,
+        /// The taps that it implements.
+        implemented: Vec<String>,
+    },
     /// The value of a grant is not one that the capability takes.
     #[error("plugin `{plugin}`: the value of the grant `{grant}` is refused: {message}")]
     BadGrant {
@@ -349,8 +369,19 @@ impl LoadError {
             }
             Self::NotGranted { plugin, grant, example, .. } => {
                 format!(
-                    "if you trust the plugin with it, add to tapline.toml: [plugins.{plugin}.grants] {grant} = {example}"
+                    "if you trust the plugin with it, add under [plugins.{plugin}] in tapline.toml: \
+                     grants = {{ {grant} = {example} }}"
                 )
+            }
+            Self::UnknownGrant { grant: name, known, .. } | Self::UnknownTap { tap: name, known, .. } => {
+                return nearest(name, known).map(|near| format!("did you mean `{near}`?")).or_else(|| match self {
+                    // The error itself lists the grants.
+                    Self::UnknownTap { .. } => Some(format!("this host has {}", list(known))),
+                    _ => None,
+                });
+            }
+            Self::OrderOfOtherTap { implemented, .. } => {
+                format!("take it out; the plugin implements {}", list(implemented))
             }
             Self::Disallowed { plugin, function, denied_by: None } => {
                 format!(
@@ -410,6 +441,14 @@ fn why_disallowed(denied_by: Option<&FunctionPattern>) -> String {
         || "is not on the list of allowed functions".to_owned(),
         |pattern| format!("is denied by `{pattern}`"),
     )
+}
+
+/// The known name that was probably meant.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    // The distance is quadratic in the length; what is longer than this resembles no name of ours.
+    let name = (name.len() <= 64).then_some(name)?;
+    let distances = known.iter().map(|near| (strsim::damerau_levenshtein(name, near), near.as_str()));
+    distances.min().filter(|(distance, near)| *distance <= near.len().max(name.len()) / 2).map(|(_, near)| near)
 }
 
 /// The first of them: how many there are may be a guest's choice.

@@ -144,6 +144,7 @@ fn check_plugin(host: &Arc<Inner>, mut spec: PluginSpec, wasm: Wasm, manifest: M
         });
         handlers.insert(kind.name, (handler, placement));
     }
+    check_order(&host.taps, &plugin.name, &spec.order, |tap| handlers.contains_key(tap))?;
     let order = std::mem::take(&mut spec.order);
     Ok(Loaded { plugin, order, settings: Arc::new(spec.without_source()), enabled: true, handlers })
 }
@@ -249,6 +250,24 @@ fn check_grants(
         }
     }
     Ok(granted)
+}
+
+/// Refuses an order in taps that the plugin does not implement: it would have no effect.
+pub(crate) fn check_order(
+    taps: &[(Contract, TapKind)],
+    plugin: &PluginName,
+    order: &BTreeMap<String, Override>,
+    implements: impl Fn(&str) -> bool,
+) -> Result<(), LoadError> {
+    let Some(tap) = order.keys().find(|tap| !implements(tap)) else { return Ok(()) };
+    let (plugin, tap) = (plugin.clone(), tap.clone());
+    let known: Vec<&str> = taps.iter().map(|(_, kind)| kind.name).collect();
+    let is_known = known.contains(&tap.as_str());
+    let known = known.into_iter().filter(|tap| !is_known || implements(tap)).map(str::to_owned).collect();
+    Err(match is_known {
+        true => LoadError::OrderOfOtherTap { plugin, tap, implemented: known },
+        false => LoadError::UnknownTap { plugin, tap, known },
+    })
 }
 
 fn check_imports(

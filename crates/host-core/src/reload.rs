@@ -103,9 +103,12 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The order of a tap has no solution. Everything is then as it was. Where the orders of several plugins have to change
+    /// The plugin does not implement one of the taps, or the order of a tap has no solution. Everything is then as it was. Where the orders of several plugins have to change
     /// together, use [`Host::apply`].
     pub async fn reorder(&self, name: &PluginName, order: BTreeMap<String, Override>) -> Result<bool, LoadError> {
+        if let Some(loaded) = self.registry().plugins.get(name) {
+            self.check_order(loaded, &order)?;
+        }
         self.change(name, |loaded| loaded.order = order).await
     }
 
@@ -178,7 +181,10 @@ impl Host {
             && let Ok(runtime) = self.inner.runtime(loaded.plugin.limits.enable_fuel_metering())
             && runtime.cache.key_of(&wasm) == loaded.plugin.code.key
         {
-            return Step::Keep(spec.order);
+            return match self.check_order(loaded, &spec.order) {
+                Ok(()) => Step::Keep(spec.order),
+                Err(error) => Step::Refuse(error),
+            };
         }
         // What was compared is what is loaded, whatever happens to the file meanwhile.
         stages.end("read");
@@ -186,6 +192,11 @@ impl Host {
             Ok(loaded) => Step::Take(Box::new(loaded)),
             Err(error) => Step::Refuse(self.inner.refused(error)),
         }
+    }
+
+    fn check_order(&self, loaded: &Loaded, order: &BTreeMap<String, Override>) -> Result<(), LoadError> {
+        let implements = |tap: &str| loaded.handlers.contains_key(tap);
+        load::check_order(&self.inner.taps, &loaded.plugin.name, order, implements)
     }
 
     /// Changes one plugin of the registry. `false`: there is none of this name.

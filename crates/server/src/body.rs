@@ -1,24 +1,28 @@
 //! The body of an item as markup that is safe to write into a page.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use tapline_content::{FormattedText, Item, Value, clean};
 use tapline_store::{Store, StoreError};
 
+use crate::{error::PageError, server::Server};
+
 /// Links of one document that are looked up in the store, each with a query. Those beyond stay as they are.
 const MAX_LINKS: usize = 1000;
 
 /// Renders the field `body`: Markdown and HTML as such, cleaned; anything else as the text that it is.
-pub(crate) async fn render(store: &Store, item: &Item) -> Result<String, StoreError> {
-    match item.field("body") {
-        Some(Value::Formatted(FormattedText { format, text })) => match &**format {
-            "markdown" => markdown(store, item, text).await,
-            "html" => Ok(clean(text)),
-            _ => Ok(source(text)),
-        },
-        Some(Value::Text(text)) => Ok(source(text)),
-        _ => Ok(String::new()),
+pub(crate) async fn render(server: &Server, item: &Item) -> Result<String, PageError> {
+    let (format, text) = match item.field("body") {
+        Some(Value::Formatted(FormattedText { format, text })) => (&**format, text),
+        Some(Value::Text(text)) => ("", text),
+        _ => return Ok(String::new()),
+    };
+    let text = Arc::clone(text);
+    match format {
+        "markdown" => markdown(server, item, text).await,
+        "html" => server.heavy().run(text.len(), move || clean(&text)).await,
+        _ => server.heavy().run(text.len(), move || source(&text)).await,
     }
 }
 
@@ -31,12 +35,29 @@ fn source(text: &str) -> String {
     escaped
 }
 
-async fn markdown(store: &Store, item: &Item, text: &str) -> Result<String, StoreError> {
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
-    let mut events: Vec<Event<'_>> = Parser::new_ext(text, options).collect();
-    let links = links_to_documents(&events);
-    let targets = if links.is_empty() { BTreeMap::new() } else { resolve(store, item, links).await? };
-    let skip = title_events(&events, &item.header().title);
+/// The store is asked in the middle, so that a document with links is parsed twice.
+async fn markdown(server: &Server, item: &Item, text: Arc<str>) -> Result<String, PageError> {
+    let size = text.len();
+    let mut targets = BTreeMap::new();
+    if may_lead_to_documents(&text) {
+        let parsed = Arc::clone(&text);
+        let links = server.heavy().run(size, move || links_to_documents(&parse(&parsed))).await?;
+        if !links.is_empty() {
+            targets = resolve(server.store(), item, links).await?;
+        }
+    }
+    let title = Arc::clone(&item.header().title);
+    server.heavy().run(size, move || write(&text, &title, &targets)).await
+}
+
+fn parse(text: &str) -> Vec<Event<'_>> {
+    Parser::new_ext(text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH).collect()
+}
+
+/// The markup of a document. `targets`: where links lead instead.
+fn write(text: &str, title: &str, targets: &BTreeMap<String, String>) -> String {
+    let mut events = parse(text);
+    let skip = title_events(&events, title);
     for event in &mut events {
         match event {
             Event::Start(Tag::Link { dest_url, .. }) => {
@@ -51,7 +72,7 @@ async fn markdown(store: &Store, item: &Item, text: &str) -> Result<String, Stor
     }
     let mut html = String::with_capacity(text.len() * 3 / 2);
     pulldown_cmark::html::push_html(&mut html, events.into_iter().skip(skip));
-    Ok(clean(&html))
+    clean(&html)
 }
 
 fn below(level: HeadingLevel) -> HeadingLevel {
@@ -73,6 +94,11 @@ fn title_events(events: &[Event<'_>], title: &str) -> usize {
     // Plugins may have changed the punctuation of one and not of the other.
     let letters = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>();
     if letters(&heading) == letters(title) { end + 1 } else { 0 }
+}
+
+/// `false`: no link can, and so none is looked for. The end of such an address is written as it is, or as an entity.
+fn may_lead_to_documents(text: &str) -> bool {
+    text.contains(".md") || text.contains('&')
 }
 
 /// Relative links that lead to a Markdown document.
@@ -143,6 +169,17 @@ mod tests {
         assert_eq!(skipped("# Another", "Title"), 0);
         assert_eq!(skipped("Text\n\n# Title", "Title"), 0);
         assert_eq!(skipped("", "Title"), 0);
+    }
+
+    #[test]
+    fn every_link_to_a_document_is_looked_for() {
+        for text in
+            ["[a](b.md)", "[a](b.md#c)", "[a](<b.md?c> \"t\")", "[a]\n\n[a]: b.md", "[a](b&#46;md)", "[a](b\\.md)"]
+        {
+            assert_eq!(links_to_documents(&parse(text)).len(), 1, "{text}");
+            assert!(may_lead_to_documents(text), "{text}");
+        }
+        assert!(!may_lead_to_documents("[a](https://example.org/b)"));
     }
 
     #[test]

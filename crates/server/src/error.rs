@@ -31,19 +31,31 @@ pub enum PageError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A thread of this program ended before it had written a part of the page: the program is ending, or there is a defect in it.
+    #[error("a thread ended before it had written its part of the page")]
+    Thread(#[source] tokio::task::JoinError),
     /// The template failed.
     #[error("the page could not be written")]
     Template(#[from] askama::Error),
 }
 
 impl PageError {
+    /// Whether host or store has more to do than it can, so that the same request may succeed in a moment.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Busy(_) => true,
+            Self::Store(error) => error.is_busy(),
+            _ => false,
+        }
+    }
+
     /// Who has to act.
     #[must_use]
     pub fn party(&self) -> Party {
         match self {
             Self::Store(error) => error.party(),
             Self::Dispatch(error) | Self::Busy(error) => error.fault.party(),
-            Self::Template(_) => Party::Host,
+            Self::Template(_) | Self::Thread(_) => Party::Host,
             Self::NotFound { .. } | Self::Denied { .. } => Party::Operator,
         }
     }

@@ -47,6 +47,7 @@ mod count;
 mod error;
 mod form;
 mod health;
+mod heavy;
 mod history;
 mod operator;
 mod page;

@@ -8,7 +8,9 @@ use std::{
 use askama::Template;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, tz::TimeZone};
-use tapline_content::{AccessQuestion, AccessRequest, Header, Item, ItemAccess, ItemView, Operation, Value};
+use tapline_content::{
+    AccessQuestion, AccessRequest, Contribution, Header, Item, ItemAccess, ItemView, Operation, Value,
+};
 use tapline_host_core::{Ballot, Observation, PluginName, Tap, observed};
 use tapline_telemetry::TARGET;
 use tracing::Instrument;
@@ -203,13 +205,9 @@ impl Server {
         }
         timing.dispatch = lap();
         let render = tracing::debug_span!(target: TARGET, "render");
-        let body = body::render(self.store(), &item).instrument(render).await?;
+        let body = body::render(self, &item).instrument(render).await?;
         let silent: Vec<PluginName> = view.failures.into_iter().map(|failure| failure.plugin).collect();
-        let contributions: Vec<Added> = view
-            .answers
-            .into_iter()
-            .map(|(plugin, added)| Added { plugin, head: added.head(), body: added.body() })
-            .collect();
+        let contributions = self.added(view.answers).await?;
         let header = item.header();
         let html = ItemPage {
             site: &self.config().title,
@@ -227,6 +225,13 @@ impl Server {
         .render()?;
         timing.render = lap();
         Ok(Page { html, timing, calls })
+    }
+
+    /// What the plugins added, as markup.
+    async fn added(&self, answers: Vec<(PluginName, Contribution)>) -> Result<Vec<Added>, PageError> {
+        let size = answers.iter().map(|(_, added)| added.size()).sum();
+        let markup = |(plugin, added): (_, Contribution)| Added { plugin, head: added.head(), body: added.body() };
+        self.heavy().run(size, move || answers.into_iter().map(markup).collect()).await
     }
 
     /// In the order of the taps, and of their handlers.

@@ -306,7 +306,7 @@ fn refuse(server: &Server, error: &PageError) -> Response {
             "Not for you",
             "You may not see what is at this address, or not yet.",
         ),
-        PageError::Busy(_) => {
+        busy if busy.is_busy() => {
             tracing::warn!(error = error as &dyn std::error::Error, "refused a page");
             let text = "The server has more to do than it can. Please try again in a moment.";
             try_again(message(server, StatusCode::SERVICE_UNAVAILABLE, "Busy", text))

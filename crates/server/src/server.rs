@@ -23,6 +23,7 @@ use crate::{
     action::{Outcomes, SpecSource},
     connections,
     form::FormToken,
+    heavy::Heavy,
     history::{self, History},
     operator::{OnLoopback, OperatorToken},
     request, respond,
@@ -94,6 +95,7 @@ struct Inner {
     form_token: Option<FormToken>,
     outcomes: Outcomes,
     scrapes: Scrapes,
+    heavy: Heavy,
 }
 
 impl Server {
@@ -110,6 +112,7 @@ impl Server {
                 form_token: FormToken::new(),
                 outcomes: Outcomes::default(),
                 scrapes: Scrapes::default(),
+                heavy: Heavy::default(),
             }),
         }
     }
@@ -223,6 +226,10 @@ impl Server {
 
     pub(crate) fn scrapes(&self) -> &Scrapes {
         &self.inner.scrapes
+    }
+
+    pub(crate) fn heavy(&self) -> &Heavy {
+        &self.inner.heavy
     }
 
     pub(crate) fn uptime(&self) -> Duration {

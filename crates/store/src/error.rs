@@ -66,12 +66,18 @@ pub enum StoreError {
         /// What SQLite says.
         source: sqlx::Error,
     },
+    /// All connections are in use: none was free in time, or too many callers wait for one. The same call may succeed later.
+    #[error("no connection to the database is free")]
+    Busy,
     /// The database failed in another way.
     #[error("the database failed")]
     Database {
         /// How.
         source: sqlx::Error,
     },
+    /// A thread of this program ended before it had read an item: the program is ending, or there is a defect in it.
+    #[error("a thread ended before it had read an item")]
+    Thread(#[source] tokio::task::JoinError),
     /// What is stored of an item cannot be read.
     #[error("the stored item `{id}` cannot be read: {message}")]
     Damaged {
@@ -119,7 +125,7 @@ impl StoreError {
         match self {
             Self::Refused { source, .. } => source.fault.party(),
             Self::NotStorable { .. } => Party::Guest,
-            Self::Database { .. } | Self::Damaged { .. } => Party::Host,
+            Self::Database { .. } | Self::Damaged { .. } | Self::Thread(_) => Party::Host,
             _ => Party::Operator,
         }
     }
@@ -136,15 +142,24 @@ impl StoreError {
             Self::NotADatabase { .. } => "give another path, or move the file away and import again".to_owned(),
             Self::Newer { .. } => "use the program that made it, or a newer one".to_owned(),
             Self::Locked { .. } => "another program writes to it: wait for it, or stop it".to_owned(),
+            Self::Busy => {
+                "see what keeps the database busy: a slow disk, or another program that writes to it".to_owned()
+            }
             Self::Conflict { .. } => "save it again".to_owned(),
             Self::Document(error) => return error.hint(),
             _ => return None,
         })
     }
 
+    /// Whether the database has more to do than it can, so that the same call may succeed in a moment.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy | Self::Locked { .. })
+    }
+
     /// Whether the database itself is out of order, so that the next save would fail as well.
     pub(crate) fn is_of_the_database(&self) -> bool {
-        matches!(self, Self::Locked { .. } | Self::Database { .. } | Self::NotADatabase { .. })
+        self.is_busy() || matches!(self, Self::Database { .. } | Self::NotADatabase { .. })
     }
 
     /// Sorts an error that came while the file at `path` was opened.
@@ -159,8 +174,9 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(source: sqlx::Error) -> Self {
-        match primary_code(&source) {
-            Some(code::BUSY | code::LOCKED) => Self::Locked { source },
+        match (&source, primary_code(&source)) {
+            (sqlx::Error::PoolTimedOut, _) => Self::Busy,
+            (_, Some(code::BUSY | code::LOCKED)) => Self::Locked { source },
             _ => Self::Database { source },
         }
     }

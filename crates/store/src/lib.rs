@@ -39,6 +39,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run()).unwrap();
 //! ```
 
+mod connections;
 mod document;
 mod error;
 mod import;
@@ -50,4 +51,6 @@ pub use document::{DocumentError, MAX_DOCUMENT, MAX_FRONT_MATTER, parse_json_lin
 pub use error::StoreError;
 pub use import::{Bad, ImportReport, Progress, import};
 pub use save::{Deleted, Outcome, Saved};
-pub use store::{DEFAULT_BUSY_TIMEOUT, DEFAULT_MAX_CONNECTIONS, Store, StoreConfig};
+pub use store::{
+    DEFAULT_BUSY_TIMEOUT, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_WAIT, DEFAULT_MAX_WAITING, Store, StoreConfig,
+};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection as _, Sqlite, Transaction};
 use tapline_content::{Cron, CronRun, Item, ItemDelete, ItemInsert, ItemPresave, ItemUpdate, Updated, Value};
 use tapline_host_core::{CallError, Host};
 
@@ -94,7 +94,8 @@ impl Store {
     /// The database fails. The item is then still there.
     pub async fn delete(&self, host: &Host, id: &str) -> Result<Option<Deleted>, StoreError> {
         let Some(item) = self.load(id).await? else { return Ok(None) };
-        let done = sqlx::query("DELETE FROM items WHERE id = ?").bind(id).execute(&self.pool).await?;
+        let statement = sqlx::query("DELETE FROM items WHERE id = ?").bind(id);
+        let done = statement.execute(&mut *self.connection().await?).await?;
         if done.rows_affected() == 0 {
             return Ok(None);
         }
@@ -110,7 +111,8 @@ impl Store {
     ///
     /// The database fails. No plugin has run then.
     pub async fn cron(&self, host: &Host, now: i64) -> Result<Vec<CallError>, StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let previous: Option<String> = sqlx::query_scalar("SELECT value FROM state WHERE key = ?")
             .bind(CRON_STARTED)
             .fetch_optional(&mut *transaction)
@@ -121,13 +123,15 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
+        drop(connection);
         let run = CronRun { now, previous: previous.and_then(|value| value.parse().ok()) };
         Ok(failed(host.dispatch(Cron, &run).await))
     }
 
     /// Stores `item` in the place of its revision `before`; 0 stands for none.
     async fn write(&self, item: &Item, before: u64) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         if !write_row(&mut transaction, item, before).await? {
             return Err(StoreError::Conflict { id: item.header().id.to_string() });
         }

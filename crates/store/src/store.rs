@@ -3,17 +3,26 @@
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    Row, SqliteConnection, SqlitePool,
+    Connection as _, Row, Sqlite, SqliteConnection, SqlitePool,
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use tapline_content::{Field, Header, Item};
+use tokio::task::spawn_blocking;
 
-use crate::error::StoreError;
+use crate::{connections::Connections, error::StoreError};
 
 /// How long a save waits for somebody else's.
 pub const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that are open at the same time. SQLite has one writer at a time; the others read.
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 4;
+/// How long a caller waits for a connection: a page that took longer would be shown to nobody.
+pub const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(2);
+/// Callers that may wait for a connection. One more is refused at once.
+pub const DEFAULT_MAX_WAITING: usize = 1000;
+
+/// Fields of so many bytes are read within a fraction of a millisecond. Larger ones would hold up the other tasks of the thread.
+const READ_AT_ONCE: usize = 64 << 10;
 
 /// The newest schema: what `PRAGMA user_version` says of a database that is up to date.
 const SCHEMA_VERSION: i64 = 1;
@@ -51,7 +60,10 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = ["
 /// A database of items. Cheap to clone; all clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(crate) pool: SqlitePool,
+    connections: Connections,
+    /// One for [`Store::ping`], opened when it is first asked for: whether the database answers is to be known just when all
+    /// the others are busy.
+    watch: Connections,
 }
 
 /// How a store is opened. Start from `default()` and change what differs.
@@ -61,13 +73,24 @@ pub struct StoreConfig {
     pub busy_timeout: Duration,
     /// Connections that are open at the same time. Defaults to [`DEFAULT_MAX_CONNECTIONS`].
     pub max_connections: u32,
+    /// How long a caller may wait for a connection before it gets [`StoreError::Busy`]. Defaults to [`DEFAULT_MAX_WAIT`].
+    pub max_wait: Duration,
+    /// Callers that may wait for a connection; one more gets [`StoreError::Busy`] at once. Defaults to
+    /// [`DEFAULT_MAX_WAITING`].
+    pub max_waiting: usize,
     /// Whether a database that is missing is made. Defaults to yes.
     pub create: bool,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { busy_timeout: DEFAULT_BUSY_TIMEOUT, max_connections: DEFAULT_MAX_CONNECTIONS, create: true }
+        Self {
+            busy_timeout: DEFAULT_BUSY_TIMEOUT,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_wait: DEFAULT_MAX_WAIT,
+            max_waiting: DEFAULT_MAX_WAITING,
+            create: true,
+        }
     }
 }
 
@@ -104,11 +127,17 @@ impl Store {
         }
         let pool = SqlitePoolOptions::new()
             .max_connections(config.max_connections)
-            .connect_with(options)
+            .connect_with(options.clone())
             .await
             .map_err(|source| StoreError::on_open(path.clone(), source))?;
         migrate(&pool, &path).await?;
-        Ok(Self { pool })
+        let watch = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
+        Ok(Self { connections: Connections::new(pool, config), watch: Connections::new(watch, config) })
+    }
+
+    /// A connection, as soon as one is free.
+    pub(crate) async fn connection(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.connections.get().await
     }
 
     /// One item. `None`: there is none of this identifier.
@@ -117,13 +146,19 @@ impl Store {
     ///
     /// The database fails, or what it holds is damaged.
     pub async fn load(&self, id: &str) -> Result<Option<Arc<Item>>, StoreError> {
-        let row = sqlx::query("SELECT * FROM items WHERE id = ?").bind(id).fetch_optional(&self.pool).await?;
+        let statement = sqlx::query("SELECT * FROM items WHERE id = ?").bind(id);
+        // The connection is free for others while the fields are read.
+        let row = statement.fetch_optional(&mut *self.connection().await?).await?;
         let Some(row) = row else { return Ok(None) };
-        let damaged = |message: String| StoreError::Damaged { id: id.to_owned(), message };
-        let fields: Vec<Field> =
-            serde_json::from_str(row.try_get("fields")?).map_err(|error| damaged(error.to_string()))?;
-        let item = Item::new(header(&row)?, fields).map_err(|error| damaged(error.to_string()))?;
-        Ok(Some(Arc::new(item)))
+        let (header, fields): (Header, &str) = (header(&row)?, row.try_get("fields")?);
+        let item = if fields.len() <= READ_AT_ONCE {
+            read(header, fields)
+        } else {
+            let fields = fields.to_owned();
+            spawn_blocking(move || read(header, &fields)).await.map_err(StoreError::Thread)?
+        };
+        let damaged = |message| StoreError::Damaged { id: id.to_owned(), message };
+        Ok(Some(Arc::new(item.map_err(damaged)?)))
     }
 
     /// Headers of published items: those that stay at the top first, then the newest.
@@ -138,7 +173,7 @@ impl Store {
         )
         .bind(limit)
         .bind(offset)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         rows.iter().map(|row| header(row).map_err(StoreError::from)).collect()
     }
@@ -150,7 +185,7 @@ impl Store {
     /// The database fails.
     pub async fn id_of_path(&self, path: &str) -> Result<Option<String>, StoreError> {
         let statement = "SELECT item_id FROM item_paths WHERE path = ?";
-        Ok(sqlx::query_scalar(statement).bind(path).fetch_optional(&self.pool).await?)
+        Ok(sqlx::query_scalar(statement).bind(path).fetch_optional(&mut *self.connection().await?).await?)
     }
 
     /// The document that an item was imported from. `None`: it was not imported from a document of its own.
@@ -160,12 +195,13 @@ impl Store {
     /// The database fails.
     pub async fn path_of_id(&self, id: &str) -> Result<Option<String>, StoreError> {
         let statement = "SELECT path FROM item_paths WHERE item_id = ?";
-        Ok(sqlx::query_scalar(statement).bind(id).fetch_optional(&self.pool).await?)
+        Ok(sqlx::query_scalar(statement).bind(id).fetch_optional(&mut *self.connection().await?).await?)
     }
 
     /// Keeps the path of the document that an item came from. A document that changed its item leaves the old one.
     pub(crate) async fn set_path(&self, id: &str, path: &str) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("DELETE FROM item_paths WHERE item_id = ?").bind(id).execute(&mut *transaction).await?;
         sqlx::query("INSERT OR REPLACE INTO item_paths (path, item_id) VALUES (?, ?)")
             .bind(path)
@@ -175,20 +211,28 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Whether the database answers, for a health check.
+    /// Whether the database answers, for a health check. It has a connection of its own, so that it waits for nobody else's
+    /// statement.
     ///
     /// # Errors
     ///
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1 FROM items LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT 1 FROM items LIMIT 1").fetch_optional(&mut *self.watch.get().await?).await?;
         Ok(())
     }
 
     /// Closes the connections, and waits until the last statement is done.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.watch.close().await;
+        self.connections.close().await;
     }
+}
+
+/// The item of a row, or why there is none.
+fn read(header: Header, fields: &str) -> Result<Item, String> {
+    let fields: Vec<Field> = serde_json::from_str(fields).map_err(|error| error.to_string())?;
+    Item::new(header, fields).map_err(|error| error.to_string())
 }
 
 async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

@@ -24,13 +24,13 @@ pub(crate) fn run(global: &Global, as_json: bool) -> Result<ExitCode> {
             plugins.push((plugin, plugin.settings_of_file().to_vec()));
             continue;
         }
-        match plugin.spec.effective_limits(&config.host) {
-            Ok(limits) => plugins.push((plugin, plugin.settings(&config.settings, limits))),
+        match plugin.settings(&config) {
+            Ok(settings) => plugins.push((plugin, settings)),
             Err(error) => errors.push(error),
         }
     }
     if !errors.is_empty() {
-        return Err(PluginsRefused { errors }.into());
+        return Err(PluginsRefused::new(&config, errors).into());
     }
     let text = if as_json { format!("{:#}\n", document(&config, &plugins)) } else { page(&config, &plugins) };
     io::stdout().write_all(text.as_bytes())?;

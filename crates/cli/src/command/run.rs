@@ -262,8 +262,14 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
         Error::Disallowed { functions, denied_by: None, .. } => {
             format!("if you trust it with them: --allow {}", functions.join(","))
         }
+        Error::Disallowed { denied_by: Some(pattern), .. } if !pattern.is_default() => {
+            format!("take `{pattern}` out of --deny")
+        }
         Error::Disallowed { functions, .. } if functions.iter().any(|function| function == "path_open") => {
-            "if it is to have a directory: --dir PATH".to_owned()
+            "--allow does not change that; if it is to have a directory: --dir PATH".to_owned()
+        }
+        Error::Disallowed { .. } => {
+            "a core module has no network; a component can have it: --grant 'network=[\"HOST:PORT\"]'".to_owned()
         }
         Error::WasiOff { .. } => "leave --no-wasi out".to_owned(),
         Error::Load(LoadError::NotGranted { grant, .. }) => format!("if you trust it with that: --grant {grant}"),
@@ -279,6 +285,13 @@ pub(crate) fn hint(error: &Error) -> Option<String> {
 pub(crate) fn is_usage(error: &Error) -> bool {
     matches!(
         error,
-        Error::BadCall { .. } | Error::BadHash { .. } | Error::Setting { .. } | Error::TooFewIterations { .. }
+        Error::BadCall { .. }
+            | Error::BadHash { .. }
+            | Error::Setting { .. }
+            | Error::TooFewIterations { .. }
+            // Grants come from --grant, --dir and --env alone.
+            | Error::Load(
+                LoadError::UnknownGrant { .. } | LoadError::BadGrant { .. } | LoadError::AccessOff { .. }
+            )
     )
 }

@@ -50,9 +50,9 @@ impl ProfileFile {
 pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode> {
     let start = Instant::now();
     let address = &app.config.listen;
-    let listener = TcpListener::bind(address).await.with_context(|| Hint {
-        message: format!("cannot listen on {address}"),
-        hint: "another program may listen there: choose an address with --listen, port 0 for a free one".to_owned(),
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        let hint = Hint { message: format!("cannot listen on {address}"), hint: where_to_listen(&error).to_owned() };
+        anyhow::Error::new(error).context(hint)
     })?;
     let signals = signals()?;
     let address = listener.local_addr()?;
@@ -94,6 +94,19 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode>
         tracing::warn!("something was still running and was cut off");
     }
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(CUT_OFF) })
+}
+
+/// What to do about an address that cannot be had.
+fn where_to_listen(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: choose an address with --listen, port 0 for a free one"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "choose a port from 1024 with --listen, or give the program the right to this one"
+        }
+        _ => "choose an address of this machine with --listen, such as 127.0.0.1:8380",
+    }
 }
 
 /// Brings the code of all plugins, with a bar on a terminal. What is wrong with a plugin is logged; its calls fail.

@@ -94,6 +94,14 @@ pub(crate) enum ConfigError {
         /// What to do.
         hint: &'static str,
     },
+    /// A setting that cannot hold, whoever gave it.
+    #[error("{setting} is refused: {message}")]
+    Refused {
+        /// The setting, with where it comes from.
+        setting: Box<Setting>,
+        /// Why.
+        message: String,
+    },
     /// The plugin directory cannot be read.
     #[error("cannot read the plugin directory {}", path.display())]
     PluginDirectory {

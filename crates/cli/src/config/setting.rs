@@ -147,7 +147,7 @@ pub(super) type Given<T> = (&'static str, T);
 /// Decides each setting, in the one order: default, profile, file, environment, flag. What comes later wins.
 pub(super) struct Resolver {
     file: PathBuf,
-    lines: BTreeMap<String, usize>,
+    pub(super) lines: BTreeMap<String, usize>,
     profile: Profile,
     pub(super) settings: Vec<Setting>,
 }
@@ -186,11 +186,17 @@ impl Resolver {
 
     /// Two decided settings that cannot hold together.
     pub(super) fn contradiction(&self, one: &str, other: &str, hint: &'static str) -> ConfigError {
-        let decided = |key: &str| {
-            let unknown = || Setting::new(key, Value::Null, Origin::Default);
-            Box::new(self.decided(key).cloned().unwrap_or_else(unknown))
-        };
-        ConfigError::Contradiction { one: decided(one), other: decided(other), hint }
+        ConfigError::Contradiction { one: self.in_force(one), other: self.in_force(other), hint }
+    }
+
+    /// A decided setting that cannot hold.
+    pub(super) fn refused(&self, key: &str, message: &str) -> ConfigError {
+        ConfigError::Refused { setting: self.in_force(key), message: message.to_owned() }
+    }
+
+    fn in_force(&self, key: &str) -> Box<Setting> {
+        let unknown = || Setting::new(key, Value::Null, Origin::Default);
+        Box::new(self.decided(key).cloned().unwrap_or_else(unknown))
     }
 
     /// Refuses grants that the profile of the host does not have.

@@ -98,6 +98,13 @@ fn every_value_has_an_origin() {
             plugins.small.grants.database               read        tapline.toml:10
             plugins.small.order.item_view.weight        5           tapline.toml:13
             plugins.small.path                          small.wasm  tapline.toml:9
+            plugins.small.max_concurrent_calls          75          the host's, default
+            plugins.small.breaker.enabled               true        the host's, default
+            plugins.small.breaker.failures              5           the host's, default
+            plugins.small.breaker.first_open_ms         1000        the host's, default
+            plugins.small.breaker.max_open_ms           60000       the host's, default
+            plugins.small.reuse                         false       default
+            plugins.small.stock                         false       default
             plugins.small.limits.max_memory_bytes       67108864    the host's, profile secure; lowered from 536870912 (preset memory-intensive, tapline.toml:11)
             plugins.small.limits.max_table_elements     500         the host's, tapline.toml:7; lowered from 1000 (preset memory-intensive, tapline.toml:11)
             plugins.small.limits.max_instances          100         preset memory-intensive, tapline.toml:11
@@ -112,6 +119,45 @@ fn every_value_has_an_origin() {
         "#]],
     );
     assert!(!place.path().join("tapline.db").exists(), "looking at the configuration makes nothing");
+}
+
+#[test]
+fn what_a_plugin_has_of_the_host_and_by_default() {
+    let place = Place::new();
+    place.write(
+        "tapline.toml",
+        "[host]\npool_size = 8\nplugin_share_percent = 50\n[host.breaker]\nfailures = 9\n\
+         [plugins.a]\npath = \"a.wasm\"\nmax_concurrent_calls = 20\nbreaker = { failures = 3 }\nstock = { max = 4 }\n\
+         [plugins.a.reuse]\n[plugins.b]\npath = \"b.wasm\"\n",
+    );
+    let output = text(&place.run(&["config"]).stdout);
+    let of_plugins = output.lines().filter(|line| line.starts_with("plugins.") && !line.contains(".limits."));
+    let shown: String = of_plugins.map(|line| format!("{line}\n")).collect();
+    expect![[r#"
+        plugins.a.enabled                       true       default
+        plugins.a.breaker.failures              3          tapline.toml:9
+        plugins.a.max_concurrent_calls          8          the host's, tapline.toml:2; lowered from 20 (tapline.toml:8)
+        plugins.a.path                          a.wasm     tapline.toml:7
+        plugins.a.stock.max                     4          tapline.toml:10
+        plugins.a.breaker.enabled               true       the host's, default
+        plugins.a.breaker.first_open_ms         1000       the host's, default
+        plugins.a.breaker.max_open_ms           60000      the host's, default
+        plugins.a.reuse                         true       tapline.toml:11
+        plugins.a.reuse.max_uses                1000       default
+        plugins.a.reuse.with_user_data          false      default
+        plugins.a.stock                         true       tapline.toml:10
+        plugins.a.stock.min                     1          default
+        plugins.b.enabled                       true       default
+        plugins.b.path                          b.wasm     tapline.toml:13
+        plugins.b.max_concurrent_calls          4          the host's, tapline.toml:3
+        plugins.b.breaker.enabled               true       the host's, default
+        plugins.b.breaker.failures              9          the host's, tapline.toml:5
+        plugins.b.breaker.first_open_ms         1000       the host's, default
+        plugins.b.breaker.max_open_ms           60000      the host's, default
+        plugins.b.reuse                         false      default
+        plugins.b.stock                         false      default
+    "#]]
+    .assert_eq(&shown);
 }
 
 #[test]
@@ -181,7 +227,7 @@ fn what_is_broken_is_told_as_everywhere() {
     place.check(
         &["config"],
         expect![[r#"
-            error: plugin `a`: `max_stack_size_bytes` is one for the whole host, 1048576 here; a plugin cannot have 65536
+            error: tapline.toml:3: plugin `a`: `max_stack_size_bytes` is one for the whole host, 1048576 here; a plugin cannot have 65536
             hint: take `max_stack_size_bytes` out of the plugin's limits, or set it under [host.limits]
             [1]
         "#]],

@@ -37,10 +37,34 @@ fn the_configuration() {
     place.check(
         &["plugins", "--log", "info,=x=y"],
         expect![[r#"
-        error: `--log` is `info,=x=y`, not a level such as info, or a filter such as info,tapline_host_core=debug
+            error: `log.filter` = info,=x=y (flag --log) is refused: it takes a level such as info, or a filter such as info,tapline_host_core=debug
+            [2]
+        "#]],
+    );
+    for arguments in [&["config", "--log", "nonsense=x"], &["config", "--listen", "bogus"]] {
+        assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    place.write("tapline.toml", "[log]\nfilter = \"x=y\"\n");
+    place.check(&["plugins"], expect![[r#"
+        error: `log.filter` = x=y (tapline.toml:2) is refused: it takes a level such as info, or a filter such as info,tapline_host_core=debug
+        [2]
+    "#]]);
+    place.write("tapline.toml", "[host]\nplugin_share_percent = 200\n");
+    place.check(
+        &["plugins"],
+        expect![[r#"
+        error: `host.plugin_share_percent` = 200 (tapline.toml:2) is refused: a share is 1 to 100 percent
         [2]
     "#]],
     );
+    place.check(
+        &["config"],
+        expect![[r#"
+        error: `host.plugin_share_percent` = 200 (tapline.toml:2) is refused: a share is 1 to 100 percent
+        [2]
+    "#]],
+    );
+    place.write("tapline.toml", "");
     place.check(
         &["plugins"],
         expect![[r#"
@@ -68,6 +92,14 @@ fn plugins_that_are_refused_are_all_named() {
         "[plugins.wrong-grant]\npath = \"{}\"\ngrants = {{ database = \"write\" }}\n",
         component("related").display()
     );
+    let seo = component("seo");
+    for (name, order) in [("odd-order", "item_wiew"), ("other-order", "item_access")] {
+        config += &format!("[plugins.{name}]\npath = \"{}\"\norder.{order}.last = true\n", seo.display());
+    }
+    config += &format!(
+        "[plugins.misspelt]\npath = \"{}\"\ngrants = {{ databas = \"read\" }}\n",
+        component("related").display()
+    );
     config += &format!("[plugins.odd-grant]\npath = \"{}\"\ngrants = {{ mail = true }}\n", component("seo").display());
     place.write("tapline.toml", config);
     place.check(
@@ -75,16 +107,22 @@ fn plugins_that_are_refused_are_all_named() {
         expect![[r#"
             error: plugin `cut` is damaged or uses what plugins may not use, at byte 0x9: unexpected end-of-file
             hint: build the plugin again, and copy the whole file
-            error: plugin `missing`: cannot read missing.wasm
+            error: tapline.toml:10: plugin `missing`: cannot read missing.wasm
               because: No such file or directory (os error 2)
+            error: tapline.toml:24: plugin `misspelt`: no capability is called `databas`; this host has `database`, `environment`, `files`, `network`, `clocks`, `random`
+            hint: did you mean `database`?
             error: plugin `module` is a core module, not a component
             hint: build it with `cargo xtask build-plugins`, which turns the module into a component
-            error: plugin `odd-grant`: no capability is called `mail`; this host has `database`, `environment`, `files`, `network`, `clocks`, `random`
+            error: tapline.toml:27: plugin `odd-grant`: no capability is called `mail`; this host has `database`, `environment`, `files`, `network`, `clocks`, `random`
+            error: tapline.toml:18: plugin `odd-order`: `order` speaks of the tap `item_wiew`, and this host has none of that name
+            hint: did you mean `item_view`?
+            error: tapline.toml:21: plugin `other-order`: `order` speaks of the tap `item_access`, which the plugin does not implement
+            hint: take it out; the plugin implements `item_view`
             error: plugin `related`: disallowed import: tapline:host/database@0.1.0 needs the grant `database`
-            hint: if you trust the plugin with it, add to tapline.toml: [plugins.related.grants] database = "read"
+            hint: if you trust the plugin with it, add under [plugins.related] in tapline.toml: grants = { database = "read" }
             error: plugin `text` is not WebAssembly: it starts with [54, 68, 69, 73, 20, 69, 73, 20]
             hint: give the path of the `.wasm` file that the plugin's build wrote
-            error: plugin `wrong-grant`: the value of the grant `database` is refused: it takes "read", not "write"
+            error: tapline.toml:15: plugin `wrong-grant`: the value of the grant `database` is refused: it takes "read", not "write"
             [1]
         "#]],
     );
@@ -168,11 +206,27 @@ fn the_address() {
     let address = taken.local_addr().unwrap().to_string();
     let output = place.run(&["serve", "--listen", &address]);
     assert_eq!(output.status.code(), Some(1));
+    place.check(
+        &["serve", "--listen", "bogus"],
+        expect![[r#"
+        error: `server.listen` = bogus (flag --listen) is refused: it is no ADDRESS:PORT such as 127.0.0.1:8380
+        [2]
+    "#]],
+    );
+    place.check(
+        &["serve", "--listen", "192.0.2.1:1"],
+        expect![[r#"
+        error: cannot listen on 192.0.2.1:1
+          because: Cannot assign requested address (os error 99)
+        hint: choose an address of this machine with --listen, such as 127.0.0.1:8380
+        [1]
+    "#]],
+    );
     let stderr = crate::text(&output.stderr).replace(&address, "ADDRESS");
     expect![[r#"
         error: cannot listen on ADDRESS
           because: Address already in use (os error 98)
-        hint: another program may listen there: choose an address with --listen, port 0 for a free one
+        hint: another program listens there: choose an address with --listen, port 0 for a free one
     "#]]
     .assert_eq(&stderr);
 }

@@ -233,13 +233,26 @@ fn what_is_wrong_with_a_call() {
         error: `variables`: disallowed import: environ_sizes_get: WASI is off
         hint: leave --no-wasi out
         [1]
-        error: `open`: disallowed import: path_open is denied by `path_open`
-        hint: if it is to have a directory: --dir PATH
+        error: `open`: disallowed import: path_open is denied by default
+        hint: --allow does not change that; if it is to have a directory: --dir PATH
         [1]
+        error: `open`: disallowed import: path_open is denied by default
+        hint: --allow does not change that; if it is to have a directory: --dir PATH
+        [1]
+        error: `open`: disallowed import: path_open is denied by `path_*`
+        hint: take `path_*` out of --deny
+        [1]
+        error: plugin `numbers`: no capability is called `nope`; this host has `environment`, `files`, `network`, `clocks`, `random`
+        [2]
+        error: plugin `numbers`: no capability is called `clock`; this host has `environment`, `files`, `network`, `clocks`, `random`
+        hint: did you mean `clocks`?
+        [2]
+        error: plugin `numbers`: the value of the grant `clocks` is refused: it takes `true`, not 3
+        [2]
         error: plugin `open`: the value of the grant `files` is refused: `path` is DIR/missing, which cannot be opened as a directory: No such file or directory (os error 2)
-        [1]
+        [2]
         error: plugin `open`: the value of the grant `files` is refused: `at` is `here`, it has to be an absolute path without `.`, `..` or a slash at its end
-        [1]
+        [2]
         error: 99 iterations are too few, a benchmark has at least 100
         [2]
     "#]].assert_eq(&complaints(
@@ -258,6 +271,11 @@ fn what_is_wrong_with_a_call() {
             &["run", "variables.wasm", "count()"],
             &["run", "variables.wasm", "count()", "--no-wasi"],
             &["run", "open.wasm", "open()"],
+            &["run", "open.wasm", "open()", "--allow", "path_open"],
+            &["run", "open.wasm", "open()", "--dir", ".", "--deny", "path_*"],
+            &["run", "numbers.wasm", "divide(1, 1)", "--grant", "nope"],
+            &["run", "numbers.wasm", "divide(1, 1)", "--grant", "clock"],
+            &["run", "numbers.wasm", "divide(1, 1)", "--grant", "clocks=3"],
             &["run", "open.wasm", "open()", "--dir", "missing"],
             &["run", "open.wasm", "open()", "--dir", "missing::here"],
             &["bench", "numbers.wasm", "fibonacci(1)", "--iterations", "99"],

@@ -52,7 +52,7 @@ async fn the_defaults_give_output_and_nothing_else() {
     let text = refused(Sandbox::default(), PREVIEW1).await + &refused(Sandbox::default(), ENVIRONMENT).await;
     let off = Sandbox { enable_wasi: false, ..Sandbox::default() };
     expect![[r#"
-        `module`: disallowed import: path_open is denied by `path_open`
+        `module`: disallowed import: path_open is denied by default
           hint: take `path_open` from the denied functions
         `module`: disallowed import: environ_sizes_get, environ_get: not on the list of allowed functions
           hint: if you trust it with them, allow environ_sizes_get,environ_get

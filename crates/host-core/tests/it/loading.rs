@@ -138,7 +138,7 @@ fn an_import_that_is_not_granted() {
         spec("p", waiting()),
         &expect![[r#"
             plugin `p`: disallowed import: test:host/gate@1.0.0 needs the grant `gate`
-            hint: if you trust the plugin with it, add to tapline.toml: [plugins.p.grants] gate = true"#]],
+            hint: if you trust the plugin with it, add under [plugins.p] in tapline.toml: grants = { gate = true }"#]],
     );
 }
 
@@ -165,12 +165,47 @@ fn an_import_with_another_type_than_the_hosts() {
 fn grants_that_make_no_sense() {
     check(
         spec("p", good()).grant("gates", "open"),
-        &expect!["plugin `p`: no capability is called `gates`; this host has `gate`"],
+        &expect![[r#"
+            plugin `p`: no capability is called `gates`; this host has `gate`
+            hint: did you mean `gate`?"#]],
+    );
+    check(
+        spec("p", good()).grant("mail", "open"),
+        &expect!["plugin `p`: no capability is called `mail`; this host has `gate`"],
     );
     check(
         spec("p", good()).grant("gate", GrantValue::Bool(true)),
         &expect![[r#"plugin `p`: the value of the grant `gate` is refused: it takes "open", not true"#]],
     );
+}
+
+#[test]
+fn an_order_that_would_have_no_effect() {
+    let ordered = |tap: &str| {
+        let last = serde_json::from_value(serde_json::json!({ "last": true })).unwrap();
+        let mut spec = spec("p", good());
+        spec.order.insert(tap.to_owned(), last);
+        spec
+    };
+    check(
+        ordered("numbr"),
+        &expect![[r#"
+            plugin `p`: `order` speaks of the tap `numbr`, and this host has none of that name
+            hint: did you mean `number`?"#]],
+    );
+    check(
+        ordered("item_view"),
+        &expect![[r#"
+            plugin `p`: `order` speaks of the tap `item_view`, and this host has none of that name
+            hint: this host has `number`, `text`"#]],
+    );
+    let error = check(
+        ordered("text"),
+        &expect![[r#"
+            plugin `p`: `order` speaks of the tap `text`, which the plugin does not implement
+            hint: take it out; the plugin implements `number`"#]],
+    );
+    assert_eq!(error.party(), tapline_host_core::Party::Operator);
 }
 
 #[tokio::test]

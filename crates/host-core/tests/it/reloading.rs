@@ -181,6 +181,13 @@ async fn the_order_changes_without_loading_anything() {
     let error = host.reorder(&name("q"), order(serde_json::json!({ "after": ["p"] }))).await.unwrap_err();
     assert!(matches!(error, LoadError::Order(_)), "{error}");
     assert_eq!(versions(&host).await, expected(&[("q", 1), ("p", 1)]));
+    let misspelt = || BTreeMap::from([("numbr".to_owned(), Override::default())]);
+    let error = host.reorder(&name("p"), misspelt()).await.unwrap_err();
+    assert!(matches!(error, LoadError::UnknownTap { .. }), "{error}");
+    let as_before = PluginSpec { order: order(serde_json::json!({ "after": ["q"] })), ..version("p", 1) };
+    let applied = host.apply(vec![as_before, PluginSpec { order: misspelt(), ..version("q", 1) }]).await.unwrap();
+    assert!(matches!(applied.refused[..], [LoadError::UnknownTap { .. }]), "{applied:?}");
+    assert_eq!(names(&applied).concat(), [""; 0]);
     // What no sequence of single changes can do.
     let turned = PluginSpec { order: order(serde_json::json!({ "after": ["p"] })), ..version("q", 1) };
     let applied = host.apply(vec![version("p", 1), turned]).await.unwrap();

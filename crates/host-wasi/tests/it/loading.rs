@@ -15,9 +15,9 @@ async fn what_is_not_granted_is_refused_with_the_interface_and_the_line_to_add()
         (
             "files",
             "wasi:filesystem/",
-            r#"[plugins.probe-wasi.grants] files = { directories = [{ path = "data", at = "/data", access = "read" }] }"#,
+            r#"grants = { files = { directories = [{ path = "data", at = "/data", access = "read" }] } }"#,
         ),
-        ("clocks", "wasi:clocks/", "[plugins.probe-wasi.grants] clocks = true"),
+        ("clocks", "wasi:clocks/", "grants = { clocks = true }"),
     ] {
         let place = Place::new();
         let mut spec = probe_spec(place.grant("read"));
@@ -28,7 +28,8 @@ async fn what_is_not_granted_is_refused_with_the_interface_and_the_line_to_add()
             "{error}"
         );
         assert!(error.to_string().starts_with("plugin `probe-wasi`: disallowed import: wasi:"), "{error}");
-        assert!(error.hint().unwrap().ends_with(line), "{:?}", error.hint());
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("under [plugins.probe-wasi]") && hint.ends_with(line), "{hint}");
     }
 }
 

@@ -18,7 +18,7 @@ use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec, limits::Partia
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig};
-use tapline_store::{Store, import};
+use tapline_store::{Store, StoreConfig, import};
 use tapline_telemetry::{Recorder, Traces};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -100,10 +100,14 @@ impl Site {
     }
 
     async fn with(plugins: &[&str], server: ServerConfig, config: HostConfig) -> Self {
+        Self::on(&StoreConfig::default(), plugins, server, config).await
+    }
+
+    async fn on(store: &StoreConfig, plugins: &[&str], server: ServerConfig, config: HostConfig) -> Self {
         traces();
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", directory.path().join("site.db").display());
-        let store = Store::open(&url).await.unwrap();
+        let store = Store::open_with(&url, store).await.unwrap();
         let database = Database::connect(&url, DatabaseConfig::default()).await.unwrap();
         let host =
             register(Host::builder().config(config)).capability(Log).capability(database.clone()).build().unwrap();

@@ -126,6 +126,37 @@ async fn bodies_of_every_format() {
     assert_eq!(site.get("/item/none").await.status, 200);
 }
 
+/// What is large is rendered elsewhere, and as before.
+#[tokio::test]
+async fn a_large_body_is_shown_as_a_small_one_is() {
+    let site = Site::new(&[]).await;
+    let more = "All work and no play. ".repeat(200 << 10 >> 4);
+    let markdown = |rest: &str| format!("# Title\n\n[guide](guide.md) <b onclick=\"x\">bold</b>\n\n{rest}");
+    let (small, large) = (markdown(""), markdown(&more));
+    site.import(&[
+        ("guide.md", "# Guide"),
+        ("small.md", &format!("---\ntitle: Title\n---\n{small}")),
+        ("large.md", &format!("---\ntitle: Title\n---\n{large}")),
+    ])
+    .await;
+    for (id, format, text) in [("h", "html", "<p onclick=\"x\">A <em>b</em></p>"), ("t", "asciidoc", "= <b>")] {
+        site.save(item(&format!("{id}-small"), "Title", [("body", formatted(format, text))])).await;
+        site.save(item(&format!("{id}-large"), "Title", [("body", formatted(format, &format!("{text}{more}")))])).await;
+    }
+    for (small, large, part) in [
+        ("small", "large", "<p><a href=\"/item/guide\" rel=\"noopener noreferrer\">guide</a> <b>bold</b></p>"),
+        ("h-small", "h-large", "<p>A <em>b</em></p>"),
+        ("t-small", "t-large", "<pre class=\"source\">\n= &lt;b&gt;"),
+    ] {
+        for id in [small, large] {
+            let page = site.get(&format!("/item/{id}")).await;
+            assert_eq!((page.status, page.body.matches("<h1>").count()), (200, 1), "{id}");
+            has(&page.body, part);
+            assert_eq!(page.body.matches("All work").count(), if id == small { 0 } else { more.len() / 22 }, "{id}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_item_of_five_megabytes() {
     let site = Site::new(&["seo", "reading-time"]).await;

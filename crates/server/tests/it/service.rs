@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use sqlx::{Connection as _, SqliteConnection};
 use tapline_host_core::HostConfig;
 use tapline_server::ServerConfig;
+use tapline_store::StoreConfig;
 
 use crate::{Site, formatted, has, item};
 
@@ -54,6 +56,43 @@ async fn health() {
     let page = site.get("/").await;
     assert_eq!(page.status, 500);
     has(&page.body, "The operator finds the reason in the log.");
+}
+
+/// A page is refused for a moment, and the host is still ready.
+#[tokio::test]
+async fn a_database_that_has_too_much_to_do() {
+    let config = StoreConfig {
+        max_connections: 1,
+        max_wait: Duration::from_millis(100),
+        busy_timeout: Duration::from_secs(60),
+        ..StoreConfig::default()
+    };
+    let host = HostConfig { pool_size: 10, ..HostConfig::default() };
+    let site = Site::on(&config, &[], ServerConfig::default(), host).await;
+    site.save(item("a", "A", [])).await;
+    let url = format!("sqlite:{}", site.directory.path().join("site.db").display());
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    // It keeps the only connection while it waits for the lock.
+    let waiting = tokio::spawn({
+        let (store, host) = (site.store.clone(), site.host.clone());
+        async move { store.cron(&host, 1).await }
+    });
+    for path in ["/item/a", "/"] {
+        let refused = loop {
+            let page = site.get(path).await;
+            if page.status != 200 {
+                break page;
+            }
+        };
+        assert_eq!((refused.status, refused.header("retry-after")), (503, "2"), "{path}: {}", refused.body);
+        has(&refused.body, "Please try again in a moment.");
+    }
+    let ready = site.get("/health/ready").await;
+    assert_eq!(ready.status, 200, "{}", ready.body);
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    while site.get("/item/a").await.status != 200 {}
 }
 
 #[tokio::test]

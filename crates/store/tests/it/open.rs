@@ -83,7 +83,7 @@ async fn a_locked_database() {
     let mut other = SqliteConnection::connect(&url).await.unwrap();
     sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
     let error = store.save(bare(), item("a", "A", [])).await.unwrap_err();
-    assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Locked { .. }) && error.is_busy(), "{error:?}");
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     store.save(bare(), item("a", "A", [])).await.unwrap();
 }
@@ -96,4 +96,40 @@ async fn a_row_that_cannot_be_read() {
     sqlx::raw_sql("UPDATE items SET fields = '['").execute(&mut other).await.unwrap();
     let error = site.store.load("a").await.unwrap_err();
     assert!(matches!(&error, StoreError::Damaged { id, .. } if id == "a"), "{error:?}");
+}
+
+#[tokio::test]
+async fn all_connections_are_in_use() {
+    let site = Site::new().await;
+    site.store.save(bare(), item("a", "A", [])).await.unwrap();
+    let url = url(&site.path().join("site.db"));
+    let config = StoreConfig {
+        max_connections: 1,
+        max_wait: Duration::from_millis(20),
+        busy_timeout: Duration::from_secs(60),
+        ..StoreConfig::default()
+    };
+    let store = Store::open_with(&url, &config).await.unwrap();
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    // It keeps the only connection while it waits for the lock.
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.cron(bare(), 1).await }
+    });
+    let error = loop {
+        match store.load("a").await {
+            Ok(item) => assert!(item.is_some()),
+            Err(error) => break error,
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(matches!(error, StoreError::Busy) && error.is_busy(), "{error:?}");
+    assert_eq!(error.party(), Party::Operator);
+    store.ping().await.unwrap();
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    while let Err(error) = store.load("a").await {
+        assert!(error.is_busy(), "{error:?}");
+    }
 }

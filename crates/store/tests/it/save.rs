@@ -26,6 +26,19 @@ async fn every_value_comes_back() {
     assert_eq!(site.store.load("b").await.unwrap(), None);
 }
 
+/// What is large is read elsewhere, and as before.
+#[tokio::test]
+async fn a_large_item_comes_back() {
+    let site = Site::new().await;
+    let fields = || [every_value(), vec![("large", text(&"All work and no play. ".repeat(10_000)))]].concat();
+    site.store.save(bare(), item("a", "A", fields())).await.unwrap();
+    assert_eq!(site.store.load("a").await.unwrap().unwrap().fields(), item("a", "A", fields()).fields());
+    let mut other = SqliteConnection::connect(&url(&site.path().join("site.db"))).await.unwrap();
+    sqlx::raw_sql("UPDATE items SET fields = substr(fields, 1, length(fields) - 1)").execute(&mut other).await.unwrap();
+    let error = site.store.load("a").await.unwrap_err();
+    assert!(matches!(&error, StoreError::Damaged { id, .. } if id == "a"), "{error:?}");
+}
+
 #[tokio::test]
 async fn revisions_and_times() {
     let site = Site::new().await;
