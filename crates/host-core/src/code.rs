@@ -12,7 +12,7 @@ use std::{
     task::Poll,
 };
 
-use tapline_cache::{ArtifactKey, DiskState, Loaded, Source, Wasm};
+use tapline_cache::{ArtifactKey, Loaded, Source, Wasm};
 use tapline_metrics::CacheLevel;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::InstancePre;
@@ -130,10 +130,10 @@ impl PluginCode {
         self.quiet.fetch_add(1, Relaxed) + 1 >= enough
     }
 
-    /// Lets the code go, if it can be mapped again: without a directory the next call would have to compile. Calls that
-    /// run keep it until they end. `false`: there was none to be let go.
+    /// Lets the code go, if it can be mapped again: without its file the next call would have to compile, and a directory may
+    /// be full, or have made room for others. Calls that run keep it until they end. `false`: there was none to be let go.
     pub(crate) fn give_up(&self) -> bool {
-        if !self.is_here() || !matches!(self.runtime.cache.disk_state(), DiskState::Ready { .. }) {
+        if !self.is_here() || !self.runtime.cache.is_on_disk(&self.key) {
             return false;
         }
         self.set(None);

@@ -32,7 +32,7 @@ impl Host {
     }
 
     /// Lets plugins rest that nobody has called for `after`, for as long as it is polled, which is best done in a task of
-    /// its own. Such a plugin gives up the instances that wait for their next use, and its code, if the host has a
+    /// its own. Such a plugin gives up the instances that wait for their next use, and its code, if that lies in the
     /// directory for compiled plugins; the next call maps the code again, and waits for that.
     pub async fn rest_when_idle(&self, after: Duration) -> Infallible {
         let mut ticks = interval((after / LOOKS).max(Duration::from_millis(1)));
