@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
@@ -14,12 +14,13 @@ use std::{
 
 use tapline_cache::{ArtifactKey, Loaded, Source, Wasm};
 use tapline_metrics::CacheLevel;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use wasmtime::component::InstancePre;
 
 use crate::{
     call::{Call, Handler},
     compile,
+    dispatch::within,
     error::{CallError, Fault, LoadError},
     host::Inner,
     nesting::Enclosing,
@@ -290,13 +291,13 @@ pub(crate) async fn start(
     deadline: Instant,
 ) -> Result<(), CallError> {
     let mut starting = pin!(Enclosing::new(around, deadline).run(call.instantiate()));
-    let started = poll_fn(|context| {
+    let started = within(&handler.runtime.slots, Some(deadline), |context| {
         catch_unwind(AssertUnwindSafe(|| starting.as_mut().poll(context))).unwrap_or_else(|panic| {
             Poll::Ready(Err(handler.error(Fault::HostPanicked { message: panic_message(&*panic) })))
         })
     });
     let limit = handler.plugin.limits.max_execution_time();
-    timeout_at(deadline, started).await.unwrap_or_else(|_elapsed| Err(handler.error(Fault::TimedOut { limit })))
+    started.await.unwrap_or_else(|cut| Err(handler.error(cut.fault(limit))))
 }
 
 /// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its

@@ -490,12 +490,17 @@ impl Host {
         PoolMetrics { pool_size: slots.limit(), active_vms, idle_vms, pool_hits, pool_misses, average_wait_ms }
     }
 
-    /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running; they end
-    /// at their own deadlines.
+    /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running. They are cut
+    /// off with [`Fault::ShuttingDown`](crate::Fault::ShuttingDown): a guest that loops at the next tick of the epoch clock,
+    /// and one that waits in a host function at once, as soon as whoever made the call polls it.
     pub async fn shut_down(&self, bound: Duration) -> bool {
         let slots = &self.inner.plain.slots;
         slots.close();
-        tokio::time::timeout(bound, slots.drained()).await.is_ok()
+        let drained = tokio::time::timeout(bound, slots.drained()).await.is_ok();
+        if !drained {
+            slots.cut_off();
+        }
+        drained
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Slots {
     max_wait: Duration,
     /// Never has a permit. Closed when the host stops, which wakes those that wait for a turn.
     stopping: Semaphore,
+    /// Never has a permit. Closed when the host has stopped for long enough, which ends the calls that still run.
+    cutting_off: Semaphore,
     idle: Mutex<Idle>,
     metrics: Metrics,
 }
@@ -93,6 +95,7 @@ impl Slots {
             wanting: AtomicUsize::new(0),
             max_wait: config.max_wait.min(LONGEST_WAIT),
             stopping: Semaphore::new(0),
+            cutting_off: Semaphore::new(0),
             idle: Mutex::default(),
             metrics,
         }
@@ -277,6 +280,15 @@ impl Slots {
         self.free.close();
         self.stopping.close();
         self.keep_none();
+    }
+
+    /// Ends the calls that still run, each the next time that it is polled, for which it is woken.
+    pub(crate) fn cut_off(&self) {
+        self.cutting_off.close();
+    }
+
+    pub(crate) async fn until_cut_off(&self) {
+        let _closed = self.cutting_off.acquire().await;
     }
 
     /// Drops the instances that wait for their next use, and keeps no more of them.
