@@ -19,8 +19,8 @@ use tokio::{
 use tracing::Span;
 
 use crate::{
+    bringing::bring_for_call,
     call::{Call, Handler},
-    code::bring,
     error::{CallError, Fault},
     nesting::{Enclosing, MAX_NESTED_CALLS},
     observe::{Observation, Observer, Running, Used},
@@ -225,16 +225,17 @@ pub(crate) async fn run<T: Tap>(
         Ok(pass) => record.pass = Some(pass),
         Err(open) => return Err(record.failed(handler.error(open))),
     }
+    let limits = narrower.map_or(handler.plugin.limits, |narrower| handler.plugin.limits.smallest(narrower));
     let code = match handler.plugin.code.get() {
         Some(code) => code,
         // Rare, and large: it would make the future of every call larger.
-        None => match Box::pin(bring(handler)).await {
+        None => match Box::pin(bring_for_call(handler, limits.max_execution_time())).await {
             Ok(code) => {
-                // The deadline is for the call; bringing code has its own.
+                // The deadline is for the call; bringing code is none of its work.
                 record.started = Instant::now();
                 code
             }
-            Err(reason) => return Err(record.failed(handler.error(Fault::NotLoaded { reason }))),
+            Err(fault) => return Err(record.failed(handler.error(fault))),
         },
     };
     let slots = &handler.runtime.slots;
@@ -253,7 +254,6 @@ pub(crate) async fn run<T: Tap>(
             Err(fault) => return Err(record.failed(handler.error(fault))),
         },
     };
-    let limits = narrower.map_or(handler.plugin.limits, |narrower| handler.plugin.limits.smallest(narrower));
     let limit = limits.max_execution_time();
     let deadline = record.started + limit;
     // A call ends with the one around it, which drops it. That is not held against this plugin: it had no time of its own.

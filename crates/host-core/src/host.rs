@@ -213,9 +213,14 @@ impl Host {
     }
 
     /// Loads one plugin without its code: reads and checks the file, and puts it into the order of its taps. Its code is
-    /// brought by [`Host::bring_all`] or by its first call, which waits for that, outside of its own deadline and for no
-    /// longer than a compilation may take. A plugin that does not compile, or does not start, then fails its calls with
-    /// [`Fault::NotLoaded`](crate::Fault::NotLoaded).
+    /// brought by [`Host::bring_all`] or by its first call, which waits for that, for no longer than it may run or, where that
+    /// is longer, wait for a slot; then it has its whole time. Bringing goes on when that call is gone. Those that come
+    /// meanwhile wait in the same lines as for a slot. Who cannot wait gets [`Fault::NoCodeYet`](crate::Fault::NoCodeYet).
+    ///
+    /// A plugin that does not compile, or does not start, fails its calls with
+    /// [`Fault::NotLoaded`](crate::Fault::NotLoaded), and is not tried with each of them: for a second after the first
+    /// failure, twice as long after each further one and at most a minute, calls fail at once.
+    /// [`Plugin::code_failure`] says so. Loading it again and [`Host::enable`] end that.
     ///
     /// # Errors
     ///

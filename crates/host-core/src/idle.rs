@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use tapline_tap_dispatch::PluginName;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{call::Handler, code, error::LoadError, host::Host};
+use crate::{bringing, call::Handler, error::LoadError, host::Host};
 
 /// How often [`Host::rest_when_idle`] looks within the time after which a plugin rests. It is late by at most one look.
 const LOOKS: u32 = 4;
@@ -25,7 +25,7 @@ impl Host {
         let without: Vec<Arc<Handler>> = handlers.filter(|handler| !handler.plugin.has_code()).collect();
         let told = &told;
         let bring = |handler: Arc<Handler>| async move {
-            let brought = code::bring(&handler).await;
+            let brought = bringing::bring(&handler).await;
             told(handler.plugin.name(), brought.map(drop));
         };
         stream::iter(without).for_each_concurrent(places.saturating_sub(1).max(1), bring).await;
