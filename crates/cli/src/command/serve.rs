@@ -99,17 +99,24 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode>
 /// Brings the code of all plugins, with a bar on a terminal. What is wrong with a plugin is logged; its calls fail.
 async fn bring_code(host: Host) {
     let progress = progress_bar(host.plugins().len());
+    let failed = Cell::new(0_usize);
     host.bring_all(|plugin, brought| {
-        if let Err(error) = brought {
-            let hint = error.hint().unwrap_or_default();
-            progress.suspend(|| tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called"));
-        }
         progress.inc(1);
-        progress.set_message(format!("{plugin} is ready"));
+        match brought {
+            Ok(()) => progress.set_message(format!("{plugin} is ready")),
+            Err(error) => {
+                failed.set(failed.get() + 1);
+                let hint = error.hint().unwrap_or_default();
+                progress.suspend(|| tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called"));
+            }
+        }
     })
     .await;
     progress.finish_and_clear();
-    tracing::info!("all plugins are compiled, or were found so");
+    match failed.get() {
+        0 => tracing::info!("all plugins are compiled, or were found so"),
+        failed => tracing::warn!(failed, "the other plugins are compiled, or were found so"),
+    }
 }
 
 /// Ready when somebody asks the program to end.

@@ -58,9 +58,8 @@ impl Held {
 
     /// Compilations that took too long, and those that found no place.
     fn refused(&self) -> [u64; 2] {
-        ["time", "busy"].map(|reason| {
-            metric(&self.host, &format!("tapline_compilations_refused_total{{reason=\"{reason}\"}}"))
-        })
+        ["time", "busy"]
+            .map(|reason| metric(&self.host, &format!("tapline_compilations_refused_total{{reason=\"{reason}\"}}")))
     }
 }
 
