@@ -206,7 +206,7 @@ mod tests {
         let bringing = Bringing::default();
         assert!(bringing.failure().is_none());
         let now = Instant::now();
-        let mut pauses = || {
+        let pauses = || {
             bringing.ended(&failed(), now);
             let state = bringing.lock();
             let failure = state.failure.as_ref().unwrap();

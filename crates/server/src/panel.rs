@@ -161,12 +161,12 @@ fn plugin_row(server: &Server, plugin: &Plugin, seen: &Seen<'_>) -> PluginRow {
 
 fn no_code(failure: &CodeFailure) -> String {
     let CodeFailure { error, since, retry_in, .. } = failure;
-    let minutes = since.elapsed().unwrap_or_default().as_secs();
+    let failing = duration(since.elapsed().unwrap_or_default().as_secs());
     let tries = match retry_in.as_secs() {
         0 => "The next call tries again.".to_owned(),
-        seconds => format!("The next call in {seconds} s or later tries again, or enable it: then the next one does."),
+        seconds => format!("A call tries again in {seconds} s, and Reload at once."),
     };
-    format!("Not called for {}, because its code could not be brought: {} {tries}", duration(minutes), words_of(error))
+    format!("Not called for {failing}, because its code could not be brought: {} {tries}", words_of(error))
 }
 
 /// `None`: less than two seconds are known.

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -99,13 +100,13 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode>
 /// Brings the code of all plugins, with a bar on a terminal. What is wrong with a plugin is logged; its calls fail.
 async fn bring_code(host: Host) {
     let progress = progress_bar(host.plugins().len());
-    let failed = Cell::new(0_usize);
+    let failed = AtomicUsize::new(0);
     host.bring_all(|plugin, brought| {
         progress.inc(1);
         match brought {
             Ok(()) => progress.set_message(format!("{plugin} is ready")),
             Err(error) => {
-                failed.set(failed.get() + 1);
+                failed.fetch_add(1, Relaxed);
                 let hint = error.hint().unwrap_or_default();
                 progress.suspend(|| tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called"));
             }
@@ -113,7 +114,7 @@ async fn bring_code(host: Host) {
     })
     .await;
     progress.finish_and_clear();
-    match failed.get() {
+    match failed.into_inner() {
         0 => tracing::info!("all plugins are compiled, or were found so"),
         failed => tracing::warn!(failed, "the other plugins are compiled, or were found so"),
     }
