@@ -187,6 +187,12 @@ impl ArtifactCache {
         Some(Loaded { component, key, source, took })
     }
 
+    /// Whether the directory has this very component. The file is not read: whether it may be used is checked when it is
+    /// mapped.
+    pub fn is_on_disk(&self, key: &ArtifactKey) -> bool {
+        self.disk.as_ref().is_ok_and(|disk| disk.has(key))
+    }
+
     /// Lets a component go from memory. Its file stays, and so does the code for as long as somebody uses it. `false`: it
     /// was not in memory.
     pub fn forget(&self, key: &ArtifactKey) -> bool {

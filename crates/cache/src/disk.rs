@@ -94,6 +94,11 @@ impl Disk {
         self.verified(&key.file_name())
     }
 
+    /// Whether there is a file of this name. What is in it is not looked at.
+    pub(crate) fn has(&self, key: &ArtifactKey) -> bool {
+        self.directory.join(key.file_name()).is_file()
+    }
+
     /// The entry of this name, if there is one. An error means that there is a file and that it must not be used.
     pub(crate) fn verified(&self, name: &str) -> io::Result<Option<Verified>> {
         let path = self.directory.join(name);

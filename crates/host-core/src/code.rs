@@ -2,24 +2,26 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     task::Poll,
 };
 
-use tapline_cache::{ArtifactKey, DiskState, Loaded, Source, Wasm};
+use tapline_cache::{ArtifactKey, Loaded, Source, Wasm};
 use tapline_metrics::CacheLevel;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use wasmtime::component::InstancePre;
 
 use crate::{
+    bringing::Bringing,
     call::{Call, Handler},
     compile,
+    dispatch::within,
     error::{CallError, Fault, LoadError},
     host::Inner,
     nesting::Enclosing,
@@ -57,9 +59,7 @@ pub(crate) struct PluginCode {
     wasm: Mutex<Option<Wasm>>,
     /// An instance was made and its functions have the right signatures. That holds for all code of this key.
     checked: AtomicBool,
-    /// Held by whoever brings the code, so that one does. What the last one failed with.
-    bringing: tokio::sync::Mutex<Option<Arc<LoadError>>>,
-    attempts: AtomicU64,
+    pub(crate) bringing: Bringing,
     /// The code was asked for since somebody looked last.
     used: AtomicBool,
     /// How often in a row somebody looked and it was not.
@@ -83,8 +83,7 @@ impl PluginCode {
             source,
             wasm: Mutex::new(Some(wasm)),
             checked: AtomicBool::new(false),
-            bringing: tokio::sync::Mutex::default(),
-            attempts: AtomicU64::new(0),
+            bringing: Bringing::default(),
             used: AtomicBool::new(true),
             quiet: AtomicU32::new(0),
             host: Arc::downgrade(host),
@@ -109,6 +108,14 @@ impl PluginCode {
         self.ready.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// An error with which the code could not be brought: counted, and fit to be shown.
+    pub(crate) fn refused(&self, error: LoadError) -> LoadError {
+        match self.host.upgrade() {
+            Some(host) => host.refused(error),
+            None => error.made_readable(),
+        }
+    }
+
     /// Here it is. What was read is no longer needed.
     pub(crate) fn put(&self, code: Arc<Code>) {
         self.set(Some(code));
@@ -130,10 +137,10 @@ impl PluginCode {
         self.quiet.fetch_add(1, Relaxed) + 1 >= enough
     }
 
-    /// Lets the code go, if it can be mapped again: without a directory the next call would have to compile. Calls that
-    /// run keep it until they end. `false`: there was none to be let go.
+    /// Lets the code go, if it can be mapped again: without its file the next call would have to compile, and a directory may
+    /// be full, or have made room for others. Calls that run keep it until they end. `false`: there was none to be let go.
     pub(crate) fn give_up(&self) -> bool {
-        if !self.is_here() || !matches!(self.runtime.cache.disk_state(), DiskState::Ready { .. }) {
+        if !self.is_here() || !self.runtime.cache.is_on_disk(&self.key) {
             return false;
         }
         self.set(None);
@@ -148,31 +155,13 @@ impl fmt::Debug for PluginCode {
     }
 }
 
-/// The code of the handler's plugin, which is brought from the cache or the compiler if it is not here. However many ask,
-/// one brings it; the others wait for that, and hear of its failure as well.
-pub(crate) async fn bring(handler: &Arc<Handler>) -> Result<Arc<Code>, Arc<LoadError>> {
-    let code = &handler.plugin.code;
-    let seen = code.attempts.load(Relaxed);
-    let mut failed = code.bringing.lock().await;
-    if let Some(ready) = code.get() {
-        return Ok(ready);
-    }
-    if let Some(error) = failed.as_ref().filter(|_| code.attempts.load(Relaxed) != seen) {
-        return Err(Arc::clone(error));
-    }
-    let refused = |error: LoadError| match code.host.upgrade() {
-        Some(host) => host.refused(error),
-        None => error.made_readable(),
-    };
-    let brought = bring_now(handler, Stages::begin()).await.map_err(|error| Arc::new(refused(error)));
-    // Still under the lock, by which those that wait see it.
-    code.attempts.fetch_add(1, Relaxed);
-    *failed = brought.as_ref().err().cloned();
-    brought
-}
-
-/// [`bring`] for a plugin that nobody else knows yet.
-pub(crate) async fn bring_now(handler: &Arc<Handler>, mut stages: Stages) -> Result<Arc<Code>, LoadError> {
+/// Brings the code of the handler's plugin from the cache or the compiler, and tries it. For a plugin that nobody else knows
+/// yet, or by the one task that does so. `around`: the call that has a slot while it waits for this.
+pub(crate) async fn bring_now(
+    handler: &Arc<Handler>,
+    mut stages: Stages,
+    around: Option<Enclosing>,
+) -> Result<Arc<Code>, LoadError> {
     let (plugin, runtime) = (&handler.plugin, &handler.runtime);
     let (name, code) = (plugin.name(), &plugin.code);
     let gone = || LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg("the host is gone") };
@@ -194,8 +183,8 @@ pub(crate) async fn bring_now(handler: &Arc<Handler>, mut stages: Stages) -> Res
     let functions = code.taps.iter().map(function).collect::<Result<_, _>>()?;
     let ready = Arc::new(Code { pre, functions });
     if !code.checked.load(Relaxed) {
-        probe(handler, &ready).await?;
-        warm(handler, &ready, host.config.initial_pool_size).await?;
+        probe(handler, &ready, around).await?;
+        warm(handler, &ready, around, host.config.initial_pool_size).await?;
         code.checked.store(true, Relaxed);
     }
     stages.end("instantiate");
@@ -255,11 +244,11 @@ async fn artifact(host: &Inner, plugin: &Plugin, runtime: &Arc<Runtime>) -> Resu
 
 /// Makes one instance, under the plugin's own limits, to see that it starts and that its signatures are right. Nothing of
 /// the author's taps runs.
-async fn probe(handler: &Arc<Handler>, code: &Arc<Code>) -> Result<(), LoadError> {
+async fn probe(handler: &Arc<Handler>, code: &Arc<Code>, around: Option<Enclosing>) -> Result<(), LoadError> {
     let plugin = &handler.plugin;
     let failed = |source| LoadError::Probe { plugin: plugin.name().clone(), source: Box::new(source) };
     let slots = &handler.runtime.slots;
-    let slot = match Enclosing::current() {
+    let slot = match around {
         // Somebody who has a slot already must not wait for another.
         Some(_) => slots.take_now(plugin),
         None => slots.take(plugin).await,
@@ -267,7 +256,7 @@ async fn probe(handler: &Arc<Handler>, code: &Arc<Code>) -> Result<(), LoadError
     let slot = slot.map_err(|fault| failed(handler.error(fault)))?;
     let deadline = Instant::now() + plugin.limits.max_execution_time();
     let mut call = Call::new(handler, Arc::clone(code), deadline, plugin.limits);
-    let started = start(&mut call, handler, Enclosing::current(), deadline).await.map_err(failed);
+    let started = start(&mut call, handler, around, deadline).await.map_err(failed);
     let checked = started.and_then(|()| {
         plugin.code.taps.iter().enumerate().try_for_each(|(index, (kind, interface))| {
             call.check(index, *interface, kind.check).map_err(|source| LoadError::Signature {
@@ -290,18 +279,23 @@ pub(crate) async fn start(
     deadline: Instant,
 ) -> Result<(), CallError> {
     let mut starting = pin!(Enclosing::new(around, deadline).run(call.instantiate()));
-    let started = poll_fn(|context| {
+    let started = within(&handler.runtime.slots, Some(deadline), |context| {
         catch_unwind(AssertUnwindSafe(|| starting.as_mut().poll(context))).unwrap_or_else(|panic| {
             Poll::Ready(Err(handler.error(Fault::HostPanicked { message: panic_message(&*panic) })))
         })
     });
     let limit = handler.plugin.limits.max_execution_time();
-    timeout_at(deadline, started).await.unwrap_or_else(|_elapsed| Err(handler.error(Fault::TimedOut { limit })))
+    started.await.unwrap_or_else(|cut| Err(handler.error(cut.fault(limit))))
 }
 
 /// Makes as many instances as the slots of the pool are to be warm for: all alive at once, so that each has a slot of its
 /// own, which keeps the plugin's memory for the next one. Takes free slots only: calls come first.
-async fn warm(handler: &Arc<Handler>, code: &Arc<Code>, instances: u32) -> Result<(), LoadError> {
+async fn warm(
+    handler: &Arc<Handler>,
+    code: &Arc<Code>,
+    around: Option<Enclosing>,
+    instances: u32,
+) -> Result<(), LoadError> {
     let failed = |source| LoadError::Probe { plugin: handler.plugin.name().clone(), source: Box::new(source) };
     let deadline = Instant::now() + handler.plugin.limits.max_execution_time();
     let mut alive = Vec::new();
@@ -309,7 +303,7 @@ async fn warm(handler: &Arc<Handler>, code: &Arc<Code>, instances: u32) -> Resul
     while instances > 1 && alive.len() < instances as usize {
         let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
         let mut call = Call::new(handler, Arc::clone(code), deadline, handler.plugin.limits);
-        start(&mut call, handler, Enclosing::current(), deadline).await.map_err(failed)?;
+        start(&mut call, handler, around, deadline).await.map_err(failed)?;
         // The instance goes before its slot does.
         alive.push((call, slot));
     }

@@ -1,7 +1,7 @@
 //! From a tap and its input to one outcome: order, concurrency, deadlines, folding.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -13,17 +13,18 @@ use tapline_limits::Limits;
 use tapline_metrics::Outcome;
 use tapline_tap_dispatch::{Altered, Ballot, Collected, Pass, PluginName, Policy, Verdict};
 use tokio::{
-    task::coop::{Unconstrained, unconstrained},
-    time::{Instant, Sleep, sleep_until},
+    task::coop::unconstrained,
+    time::{Instant, sleep_until},
 };
 use tracing::Span;
 
 use crate::{
+    bringing::bring_for_call,
     call::{Call, Handler},
-    code::bring,
     error::{CallError, Fault},
     nesting::{Enclosing, MAX_NESTED_CALLS},
     observe::{Observation, Observer, Running, Used},
+    slots::Slots,
     state::{contain, panic_message},
     tap::{Tap, on_failure},
     trace::{self, Listened},
@@ -224,16 +225,17 @@ pub(crate) async fn run<T: Tap>(
         Ok(pass) => record.pass = Some(pass),
         Err(open) => return Err(record.failed(handler.error(open))),
     }
+    let limits = narrower.map_or(handler.plugin.limits, |narrower| handler.plugin.limits.smallest(narrower));
     let code = match handler.plugin.code.get() {
         Some(code) => code,
         // Rare, and large: it would make the future of every call larger.
-        None => match Box::pin(bring(handler)).await {
+        None => match Box::pin(bring_for_call(handler, limits.max_execution_time())).await {
             Ok(code) => {
-                // The deadline is for the call; bringing code has its own.
+                // The deadline is for the call; bringing code is none of its work.
                 record.started = Instant::now();
                 code
             }
-            Err(reason) => return Err(record.failed(handler.error(Fault::NotLoaded { reason }))),
+            Err(fault) => return Err(record.failed(handler.error(fault))),
         },
     };
     let slots = &handler.runtime.slots;
@@ -253,7 +255,6 @@ pub(crate) async fn run<T: Tap>(
         },
     };
     record.has_slot = true;
-    let limits = narrower.map_or(handler.plugin.limits, |narrower| handler.plugin.limits.smallest(narrower));
     let limit = limits.max_execution_time();
     let deadline = record.started + limit;
     // A call ends with the one around it, which drops it. That is not held against this plugin: it had no time of its own.
@@ -280,7 +281,7 @@ pub(crate) async fn run<T: Tap>(
             T::call(&mut call, input).await
         }));
         let mut calling = Calling { call: calling, handler };
-        within((ends == deadline).then_some(deadline), |context| {
+        within(slots, (ends == deadline).then_some(deadline), |context| {
             let _entered = span.map(Span::enter);
             running.resume(Instant::now);
             // A host function that panics costs this call and no other: what it touched is the store, which is dropped
@@ -298,7 +299,7 @@ pub(crate) async fn run<T: Tap>(
     };
     record.answered = is_timed.then(Instant::now);
     record.used = (record.observer.is_some() || record.span.is_some()).then(|| call.used());
-    if matches!(ended, Some(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
+    if matches!(ended, Ok(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
     } else if handler.plugin.stock.is_some() {
         slot.leave(&handler.plugin, call);
@@ -309,44 +310,82 @@ pub(crate) async fn run<T: Tap>(
         drop(slot);
     }
     match ended {
-        Some(Ok(Ok(answer))) => {
+        Ok(Ok(Ok(answer))) => {
             record.finish(Outcome::Ok, None);
             Ok(answer)
         }
-        Some(Ok(Err(error))) => Err(record.failed(error)),
-        Some(Err(panic)) => Err(record.failed(handler.error(Fault::HostPanicked { message: panic_message(&*panic) }))),
-        None => Err(record.failed(handler.error(Fault::TimedOut { limit }))),
+        Ok(Ok(Err(error))) => Err(record.failed(error)),
+        Ok(Err(panic)) => Err(record.failed(handler.error(Fault::HostPanicked { message: panic_message(&*panic) }))),
+        Err(cut) => Err(record.failed(handler.error(cut.fault(limit)))),
     }
 }
 
-/// Polls a call until `deadline`; without one the call around it ends first, and drops it. `None`: the time was up.
+/// What ends a call that does not end by itself.
+#[derive(Clone, Copy)]
+pub(crate) enum Cut {
+    /// Its time is up.
+    Late,
+    /// The host stops, and has waited for it as long as it was to wait.
+    Stopped,
+}
+
+impl Cut {
+    pub(crate) fn fault(self, limit: Duration) -> Fault {
+        match self {
+            Self::Late => Fault::TimedOut { limit },
+            Self::Stopped => Fault::ShuttingDown,
+        }
+    }
+}
+
+/// Polls a call until `deadline`, or until the host cuts off what still runs. Without a deadline the call around it ends
+/// first, and drops it.
 ///
 /// Most calls end the first time they are polled. Those never need a timer, which would cost them a few percent.
-async fn within<R>(deadline: Option<Instant>, mut poll_call: impl FnMut(&mut Context<'_>) -> Poll<R>) -> Option<R> {
-    let mut timer = pin!(None::<Unconstrained<Sleep>>);
+pub(crate) async fn within<R>(
+    slots: &Slots,
+    deadline: Option<Instant>,
+    mut poll_call: impl FnMut(&mut Context<'_>) -> Poll<R>,
+) -> Result<R, Cut> {
+    // Host functions, also those of other calls in the same task, may use up what it may do in a turn.
+    let wait_for_cut = || unconstrained(cut(slots, deadline));
+    // The type of that future has no name: this is a `None` of it.
+    let mut waiting = pin!(false.then(wait_for_cut));
     poll_fn(|context| {
-        // First: when the time is up, a guest does not get another turn.
-        if let Some(timer) = timer.as_mut().as_pin_mut()
-            && timer.poll(context).is_ready()
+        // First: a guest that is cut off does not get another turn.
+        if let Some(waiting) = waiting.as_mut().as_pin_mut()
+            && let Poll::Ready(cut) = waiting.poll(context)
         {
-            return Poll::Ready(None);
+            return Poll::Ready(Err(cut));
         }
         if let Poll::Ready(ended) = poll_call(context) {
-            return Poll::Ready(Some(ended));
+            return Poll::Ready(Ok(ended));
         }
-        let Some(deadline) = deadline else { return Poll::Pending };
         // A guest that spins comes by at each tick of the epoch clock. The timer, with a clock of its own, would be later.
-        if Instant::now() >= deadline {
-            return Poll::Ready(None);
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Poll::Ready(Err(Cut::Late));
         }
-        if timer.is_none() {
-            // Host functions, also those of other calls in the same task, may use up what it may do in a turn.
-            timer.set(Some(unconstrained(sleep_until(deadline))));
-            return timer.as_mut().as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(context).map(|()| None));
+        if waiting.is_none() {
+            waiting.set(Some(wait_for_cut()));
+            return waiting.as_mut().as_pin_mut().map_or(Poll::Pending, |waiting| waiting.poll(context).map(Err));
         }
         Poll::Pending
     })
     .await
+}
+
+async fn cut(slots: &Slots, deadline: Option<Instant>) -> Cut {
+    let late = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = late => Cut::Late,
+        () = slots.until_cut_off() => Cut::Stopped,
+    }
 }
 
 /// A call that is being made. It may be dropped at any point, in the middle of a host function too, which then drops what it

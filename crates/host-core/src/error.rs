@@ -333,11 +333,17 @@ impl LoadError {
             | Self::NoFunction { .. }
             | Self::TapTwice { .. }
             | Self::Metadata { .. }
-            | Self::Signature { .. }
-            | Self::Probe { .. } => Party::Guest,
+            | Self::Signature { .. } => Party::Guest,
+            // The pool may have been full, or the host about to stop.
+            Self::Probe { source, .. } => source.fault.party(),
             Self::Compile { source, .. } if source.fault() == tapline_cache::Fault::Guest => Party::Guest,
             _ => Party::Operator,
         }
+    }
+
+    /// Whether it says nothing about the plugin or its code, but that there was no slot in which it could be tried.
+    pub(crate) fn is_of_the_moment(&self) -> bool {
+        matches!(self, Self::Probe { source, .. } if matches!(source.fault, Fault::Overloaded { .. } | Fault::ShuttingDown))
     }
 
     /// The limit of compilation that the plugin ran into, for the metrics.
@@ -535,6 +541,12 @@ pub enum Fault {
         /// whole pool was full.
         share: Option<usize>,
     },
+    /// The plugin's code is not in memory yet: another call has begun to bring it, and that took longer than this one could
+    /// wait, or too many calls were waiting. The next one may find it there.
+    NoCodeYet {
+        /// How long the call waited.
+        waited: Duration,
+    },
     /// The plugin was not called: it failed so often in a row that its circuit breaker is open.
     BreakerOpen {
         /// How long until one call is let through, to see whether the plugin works again. Zero: one is under way.
@@ -565,7 +577,7 @@ impl Fault {
     pub fn party(&self) -> Party {
         match self {
             Self::HostFunction { .. } | Self::HostPanicked { .. } | Self::Engine { .. } => Party::Host,
-            Self::Overloaded { .. } | Self::ShuttingDown => Party::Operator,
+            Self::Overloaded { .. } | Self::NoCodeYet { .. } | Self::ShuttingDown => Party::Operator,
             Self::NotLoaded { reason } => reason.party(),
             _ => Party::Guest,
         }
@@ -579,6 +591,9 @@ impl Fault {
                 "see why the plugin is slow, or let it run more calls at once with `max_concurrent_calls`"
             }
             Self::Overloaded { share: None, .. } => "raise `pool_size` under [host], or give slow plugins less time",
+            Self::NoCodeYet { .. } => {
+                "call it again; with `directory` under [cache] a plugin is compiled once, and not after each start"
+            }
             Self::BreakerOpen { .. } => {
                 "see in the log why the plugin failed; one that is mended and loaded again is called at once"
             }
@@ -607,7 +622,7 @@ impl Fault {
             Self::StackOverflow { .. } => Outcome::StackOverflow,
             Self::BadAnswer { .. } => Outcome::BadAnswer,
             Self::HostFunction { .. } | Self::HostPanicked { .. } | Self::Engine { .. } => Outcome::HostError,
-            Self::Overloaded { .. } => Outcome::Overloaded,
+            Self::Overloaded { .. } | Self::NoCodeYet { .. } => Outcome::Overloaded,
             Self::BreakerOpen { .. } => Outcome::BreakerOpen,
             Self::TooDeep { .. } => Outcome::TooDeep,
             Self::NotLoaded { .. } => Outcome::NotLoaded,
@@ -639,6 +654,12 @@ impl fmt::Display for Fault {
             }
             Self::Overloaded { waited, share: Some(share) } => {
                 write!(f, "is overloaded: all {share} calls that it may run at once were running after {waited:?}")
+            }
+            Self::NoCodeYet { waited: Duration::ZERO } => {
+                f.write_str("was not called: its code is still being brought, and no more calls may wait for it")
+            }
+            Self::NoCodeYet { waited } => {
+                write!(f, "was not called: its code was still being brought after {waited:?}")
             }
             Self::BreakerOpen { retry_in: Duration::ZERO } => {
                 f.write_str("was not called: it failed again and again, and one call is trying it now")

@@ -213,9 +213,14 @@ impl Host {
     }
 
     /// Loads one plugin without its code: reads and checks the file, and puts it into the order of its taps. Its code is
-    /// brought by [`Host::bring_all`] or by its first call, which waits for that, outside of its own deadline and for no
-    /// longer than a compilation may take. A plugin that does not compile, or does not start, then fails its calls with
-    /// [`Fault::NotLoaded`](crate::Fault::NotLoaded).
+    /// brought by [`Host::bring_all`] or by its first call, which waits for that, for no longer than it may run or, where that
+    /// is longer, wait for a slot; then it has its whole time. Bringing goes on when that call is gone. Those that come
+    /// meanwhile wait in the same lines as for a slot. Who cannot wait gets [`Fault::NoCodeYet`](crate::Fault::NoCodeYet).
+    ///
+    /// A plugin that does not compile, or does not start, fails its calls with
+    /// [`Fault::NotLoaded`](crate::Fault::NotLoaded), and is not tried with each of them: for a second after the first
+    /// failure, twice as long after each further one and at most a minute, calls fail at once.
+    /// [`Plugin::code_failure`] says so. Loading it again and [`Host::enable`] end that.
     ///
     /// # Errors
     ///
@@ -491,12 +496,17 @@ impl Host {
         PoolMetrics { pool_size: slots.limit(), active_vms, idle_vms, pool_hits, pool_misses, average_wait_ms }
     }
 
-    /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running; they end
-    /// at their own deadlines.
+    /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running. They are cut
+    /// off with [`Fault::ShuttingDown`](crate::Fault::ShuttingDown): a guest that loops at the next tick of the epoch clock,
+    /// and one that waits in a host function at once, as soon as whoever made the call polls it.
     pub async fn shut_down(&self, bound: Duration) -> bool {
         let slots = &self.inner.plain.slots;
         slots.close();
-        tokio::time::timeout(bound, slots.drained()).await.is_ok()
+        let drained = tokio::time::timeout(bound, slots.drained()).await.is_ok();
+        if !drained {
+            slots.cut_off();
+        }
+        drained
     }
 }
 

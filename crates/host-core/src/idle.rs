@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use tapline_tap_dispatch::PluginName;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{call::Handler, code, error::LoadError, host::Host};
+use crate::{bringing, call::Handler, error::LoadError, host::Host};
 
 /// How often [`Host::rest_when_idle`] looks within the time after which a plugin rests. It is late by at most one look.
 const LOOKS: u32 = 4;
@@ -25,14 +25,14 @@ impl Host {
         let without: Vec<Arc<Handler>> = handlers.filter(|handler| !handler.plugin.has_code()).collect();
         let told = &told;
         let bring = |handler: Arc<Handler>| async move {
-            let brought = code::bring(&handler).await;
+            let brought = bringing::bring(&handler).await;
             told(handler.plugin.name(), brought.map(drop));
         };
         stream::iter(without).for_each_concurrent(places.saturating_sub(1).max(1), bring).await;
     }
 
     /// Lets plugins rest that nobody has called for `after`, for as long as it is polled, which is best done in a task of
-    /// its own. Such a plugin gives up the instances that wait for their next use, and its code, if the host has a
+    /// its own. Such a plugin gives up the instances that wait for their next use, and its code, if that lies in the
     /// directory for compiled plugins; the next call maps the code again, and waits for that.
     pub async fn rest_when_idle(&self, after: Duration) -> Infallible {
         let mut ticks = interval((after / LOOKS).max(Duration::from_millis(1)));

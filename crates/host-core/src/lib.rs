@@ -47,6 +47,7 @@
 //! `examples/own_tap.rs` shows a whole host with a tap of its own, and `plugins/discount` a plugin for it.
 
 mod breaker;
+mod bringing;
 mod call;
 mod capability;
 mod code;
@@ -85,6 +86,7 @@ mod trace;
 mod typed;
 
 pub use breaker::BreakerStatus;
+pub use bringing::CodeFailure;
 pub use call::Call;
 pub use capability::{Capability, GrantValue, Granted, Reach};
 pub use compile::{

@@ -24,6 +24,7 @@ use crate::{
     host::{Inner, Resolved},
     log_rate::LogRate,
     manifest::Manifest,
+    nesting::Enclosing,
     plugin::{Plugin, PluginSpec},
     read, reuse,
     runtime::Runtime,
@@ -81,7 +82,7 @@ pub(crate) async fn load_wasm(
     stages.end("check");
     // A plugin has at least one: any of them will do.
     if let Some(handler) = loaded.handlers().next() {
-        code::bring_now(handler, stages).await?;
+        code::bring_now(handler, stages, Enclosing::current()).await?;
     }
     Ok(loaded)
 }

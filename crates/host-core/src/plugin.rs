@@ -12,6 +12,7 @@ use tapline_metrics::{PluginMetrics, SeriesLease};
 use tapline_tap_dispatch::{BreakerSettings, Override, PartialBreaker, PluginName};
 
 use crate::{
+    bringing::CodeFailure,
     capability::{GrantValue, Granted},
     code::PluginCode,
     config::HostConfig,
@@ -191,6 +192,12 @@ impl Plugin {
     #[must_use]
     pub fn has_code(&self) -> bool {
         self.code.is_here()
+    }
+
+    /// Why its code could not be brought, the last time that it was tried. None: it was, or nobody has tried.
+    #[must_use]
+    pub fn code_failure(&self) -> Option<CodeFailure> {
+        self.code.bringing.failure()
     }
 
     /// The limits of each of its calls.

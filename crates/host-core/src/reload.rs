@@ -83,14 +83,18 @@ impl Host {
         self.change(name, |loaded| loaded.enabled = false).await
     }
 
-    /// Undoes [`Host::disable`], at once: the plugin was checked and compiled when it was loaded. `false`: there is none of
-    /// this name.
+    /// Undoes [`Host::disable`], at once: the plugin was checked when it was loaded. If its code could not be brought, the next
+    /// call tries again, also when it was not disabled. `false`: there is none of this name.
     ///
     /// # Errors
     ///
     /// The order of a tap has no solution with it. The plugin then stays disabled.
     pub async fn enable(&self, name: &PluginName) -> Result<bool, LoadError> {
-        self.change(name, |loaded| loaded.enabled = true).await
+        let enable = |loaded: &mut Loaded| {
+            loaded.enabled = true;
+            loaded.plugin.code.bringing.forgive();
+        };
+        self.change(name, enable).await
     }
 
     /// Whether dispatches call the plugin of this name.
@@ -113,7 +117,8 @@ impl Host {
     }
 
     /// Makes these the plugins that are loaded, in one step: adds, replaces, reorders and removes what it takes. A plugin
-    /// with the same bytes and the same settings as before is left alone.
+    /// with the same bytes and the same settings as before is left alone; if its code could not be brought, its next call
+    /// tries again.
     ///
     /// A plugin that fails its checks is in [`Applied::refused`] and changes nothing for the others; if it was loaded
     /// before, the old version serves on with its old settings. Disabled plugins stay disabled.
@@ -181,6 +186,8 @@ impl Host {
             && let Ok(runtime) = self.inner.runtime(loaded.plugin.limits.enable_fuel_metering())
             && runtime.cache.key_of(&wasm) == loaded.plugin.code.key
         {
+            // Somebody has it loaded again, and so believes that it can be.
+            loaded.plugin.code.bringing.forgive();
             return match self.check_order(loaded, &spec.order) {
                 Ok(()) => Step::Keep(spec.order),
                 Err(error) => Step::Refuse(error),

@@ -31,13 +31,15 @@ use crate::{
 pub(crate) struct Slots {
     free: Semaphore,
     limit: usize,
-    /// All calls that wait, for a turn or for a slot.
+    /// All calls that wait, for a turn, for a slot, or for code that another call has begun to bring.
     line: Line,
     /// Those among them that wait for a slot.
     wanting: AtomicUsize,
     max_wait: Duration,
-    /// Never has a permit. Closed when the host stops, which wakes those that wait for a turn.
+    /// Never has a permit. Closed when the host stops, which wakes those that wait for a turn or for code.
     stopping: Semaphore,
+    /// Never has a permit. Closed when the host has stopped for long enough, which ends the calls that still run.
+    cutting_off: Semaphore,
     idle: Mutex<Idle>,
     metrics: Metrics,
 }
@@ -46,7 +48,7 @@ pub(crate) struct Slots {
 const MAX_SPENT: usize = 32;
 
 /// More than any caller waits: a moment that is too far away cannot be named.
-const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Instances that wait for a call, those that came last behind, and those whose call has ended and that nobody has dropped
 /// yet. Each has a slot.
@@ -93,6 +95,7 @@ impl Slots {
             wanting: AtomicUsize::new(0),
             max_wait: config.max_wait.min(LONGEST_WAIT),
             stopping: Semaphore::new(0),
+            cutting_off: Semaphore::new(0),
             idle: Mutex::default(),
             metrics,
         }
@@ -182,13 +185,21 @@ impl Slots {
         if let Some(slot) = self.try_take(plugin) {
             return Ok(slot);
         }
-        let refused = || self.overloaded(plugin, Duration::ZERO);
-        let _place_of_plugin = plugin.lane.line.join().ok_or_else(refused)?;
-        let _place = self.line.join().ok_or_else(refused)?;
+        let _places = self.line_up(plugin).ok_or_else(|| self.overloaded(plugin, Duration::ZERO))?;
         let since = Instant::now();
         let slot = self.wait(plugin, since).await;
         self.metrics.queue_waited(since.elapsed());
         slot
+    }
+
+    /// A place in the plugin's line and in that of all, for as long as the call waits.
+    pub(crate) fn line_up<'a>(&'a self, plugin: &'a Plugin) -> Option<Places<'a>> {
+        Some(Places { _of_plugin: plugin.lane.line.join()?, _of_all: self.line.join()? })
+    }
+
+    /// How long a call may wait for a slot.
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.max_wait
     }
 
     async fn wait<'a>(&'a self, plugin: &'a Plugin, since: Instant) -> Result<Slot<'a>, Fault> {
@@ -197,7 +208,7 @@ impl Slots {
         let turn = tokio::select! {
             biased;
             turn = lane.turns.acquire() => turn.map_err(|_closed| Fault::ShuttingDown)?,
-            _closed = self.stopping.acquire() => return Err(Fault::ShuttingDown),
+            () = self.until_closed() => return Err(Fault::ShuttingDown),
             () = sleep_until(until) => return Err(self.overloaded(plugin, since.elapsed())),
         };
         let used = match self.claim(plugin) {
@@ -277,6 +288,21 @@ impl Slots {
         self.free.close();
         self.stopping.close();
         self.keep_none();
+    }
+
+    /// Ready when the host stops.
+    pub(crate) async fn until_closed(&self) {
+        let _closed = self.stopping.acquire().await;
+    }
+
+    /// Ends the calls that still run, each the next time that it is polled, for which it is woken.
+    pub(crate) fn cut_off(&self) {
+        self.cutting_off.close();
+    }
+
+    /// Ready when they are to end.
+    pub(crate) async fn until_cut_off(&self) {
+        let _closed = self.cutting_off.acquire().await;
     }
 
     /// Drops the instances that wait for their next use, and keeps no more of them.
@@ -406,6 +432,12 @@ impl Line {
         let place = Wanting::new(&self.waiting);
         (place.before < self.max).then_some(place)
     }
+}
+
+/// A call's places in both lines.
+pub(crate) struct Places<'a> {
+    _of_plugin: Wanting<'a>,
+    _of_all: Wanting<'a>,
 }
 
 /// Somebody who waits is counted, until it is dropped: also when the waiting call is cancelled.

@@ -147,7 +147,7 @@ async fn find(server: &Server, plugin: &PluginName) -> Result<PluginSpec, String
 }
 
 /// An error, its causes, and what to do.
-fn words_of(error: &LoadError) -> String {
+pub(crate) fn words_of(error: &LoadError) -> String {
     let text = causes(error).join(": ");
     match error.hint() {
         Some(hint) => format!("{text}. To mend it: {hint}."),

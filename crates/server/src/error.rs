@@ -75,7 +75,7 @@ impl From<ItemError> for PageError {
 
 /// Whether the plugin did not even get to run, and may run when the request comes again.
 pub(crate) fn is_busy(error: &CallError) -> bool {
-    matches!(error.fault, Fault::Overloaded { .. } | Fault::ShuttingDown)
+    matches!(error.fault, Fault::Overloaded { .. } | Fault::NoCodeYet { .. } | Fault::ShuttingDown)
 }
 
 /// Whether the host as a whole is busy, rather than one slow plugin: without that one there is still a page.

@@ -80,7 +80,12 @@ fn memory(server: &Server) -> (Health, Value) {
 }
 
 fn plugins(server: &Server) -> (Health, Value) {
-    (Health::Ready, json!({ "loaded": server.host().plugins().len() }))
+    let host = server.host();
+    let plugins = host.plugins();
+    let without_code = plugins.iter().filter(|it| host.is_enabled(it.name()) && it.code_failure().is_some());
+    let without_code: Vec<&str> = without_code.map(|plugin| plugin.name().as_str()).collect();
+    let health = if without_code.is_empty() { Health::Ready } else { Health::Degraded };
+    (health, json!({ "loaded": plugins.len(), "without_code": without_code }))
 }
 
 fn breakers(server: &Server) -> (Health, Value) {

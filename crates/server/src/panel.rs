@@ -4,11 +4,17 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use askama::Template;
 use tapline_host_core::{
-    BreakerState, BreakerStatus, Plugin, Policy,
+    BreakerState, BreakerStatus, CodeFailure, Plugin, Policy,
     metrics::{Metrics, TapSnapshot, process},
 };
 
-use crate::{action::Outcome, advice::advice, form::FormToken, history::Rates, server::Server};
+use crate::{
+    action::{Outcome, words_of},
+    advice::advice,
+    form::FormToken,
+    history::Rates,
+    server::Server,
+};
 
 /// The drawing of one minute, in its own units.
 const WIDTH: f64 = 120.0;
@@ -41,8 +47,10 @@ struct PluginRow {
     grants: String,
     rate: String,
     errors: String,
-    /// Whether a handler is not called, or calls have failed in the last minute.
+    /// Whether a handler is not called, there is no code to call, or calls have failed in the last minute.
     is_bad: bool,
+    /// Why its code could not be brought, and since when.
+    no_code: Option<String>,
     memory: String,
     refused: u64,
     started: String,
@@ -138,7 +146,10 @@ fn plugin_row(server: &Server, plugin: &Plugin, seen: &Seen<'_>) -> PluginRow {
         grants: if plugin.grant_names().is_empty() { "none".to_owned() } else { plugin.grant_names().join(", ") },
         rate: format!("{:.1}", rates.mean),
         errors: format!("{:.1} %", rates.error_rate * 100.0),
-        is_bad: rates.error_rate > 0.0 || taps.iter().any(|tap| tap.breaker == BreakerState::Open.as_str()),
+        is_bad: rates.error_rate > 0.0
+            || plugin.code_failure().is_some()
+            || taps.iter().any(|tap| tap.breaker == BreakerState::Open.as_str()),
+        no_code: plugin.code_failure().as_ref().map(no_code),
         memory: figures.as_ref().map_or_else(|| "–".to_owned(), |figures| bytes(figures.memory_peak_bytes)),
         refused: figures.as_ref().map_or(0, |figures| figures.refused_growths),
         started: figures.map_or_else(|| "–".to_owned(), |figures| format!("{:.1} ms", figures.last_start_ms)),
@@ -146,6 +157,16 @@ fn plugin_row(server: &Server, plugin: &Plugin, seen: &Seen<'_>) -> PluginRow {
         taps,
         name: name.to_owned(),
     }
+}
+
+fn no_code(failure: &CodeFailure) -> String {
+    let CodeFailure { error, since, retry_in, .. } = failure;
+    let failing = duration(since.elapsed().unwrap_or_default().as_secs());
+    let tries = match retry_in.as_secs() {
+        0 => "The next call tries again.".to_owned(),
+        seconds => format!("A call tries again in {seconds} s, and Reload at once."),
+    };
+    format!("Not called for {failing}, because its code could not be brought: {} {tries}", words_of(error))
 }
 
 /// `None`: less than two seconds are known.

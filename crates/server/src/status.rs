@@ -1,5 +1,7 @@
 //! The status document: what is loaded, and what it has done. `docs/status.md` says what each key means.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 use tapline_host_core::metrics::process;
 
@@ -58,6 +60,13 @@ fn plugins(server: &Server) -> Vec<Value> {
                 })
             })
             .collect();
+        // What went wrong may name paths: that is for operators.
+        let failure = plugin.code_failure();
+        let code = match (&failure, plugin.has_code()) {
+            (_, true) => "ready",
+            (Some(_), _) => "failed",
+            (None, _) => "absent",
+        };
         let version = plugin.manifest().taps.first().map(|record| record.version.as_str());
         json!({
             "name": name,
@@ -65,6 +74,9 @@ fn plugins(server: &Server) -> Vec<Value> {
             "version": version,
             "file": plugin.key().visible_name(),
             "grants": plugin.grant_names(),
+            "code": code,
+            "code_failed_since": failure.as_ref().and_then(|failure| moment(failure.since)),
+            "code_retry_in_seconds": failure.map_or(0.0, |failure| failure.retry_in.as_secs_f64()),
             "taps": taps,
         })
     };
@@ -87,8 +99,12 @@ fn runtime(server: &Server) -> Option<Value> {
         "failed_executions": runtime.failed_executions,
         "cache_hit_rate": runtime.cache_hit_rate,
         "memory_bytes": runtime.memory_bytes,
-        "started": jiff::Timestamp::try_from(runtime.started).map(|time| time.to_string()).ok(),
+        "started": moment(runtime.started),
     }))
+}
+
+fn moment(time: SystemTime) -> Option<String> {
+    jiff::Timestamp::try_from(time).map(|time| time.to_string()).ok()
 }
 
 fn pool(server: &Server) -> Value {

@@ -28,6 +28,22 @@ fn a_second_cache_maps_what_the_first_compiled() {
 }
 
 #[test]
+fn a_cache_knows_which_components_its_directory_has() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let cache = on_disk(&engine, &directory);
+    let key = cache.key(&component(1));
+    assert!(!cache.is_on_disk(&key));
+    cache.get_or_compile(&component(1)).unwrap();
+    assert!(cache.is_on_disk(&key) && !cache.is_on_disk(&cache.key(&component(2))));
+    fs::remove_file(directory.join(key.file_name())).unwrap();
+    assert!(!cache.is_on_disk(&key), "it is in memory alone");
+    let without = ArtifactCache::new(&engine, CacheConfig::default());
+    without.get_or_compile(&component(1)).unwrap();
+    assert!(!without.is_on_disk(&key));
+}
+
+#[test]
 fn directory_key_and_entry_are_for_us_alone() {
     let engine = engine();
     let (_parent, directory) = place();

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -112,17 +113,24 @@ fn where_to_listen(error: &io::Error) -> &'static str {
 /// Brings the code of all plugins, with a bar on a terminal. What is wrong with a plugin is logged; its calls fail.
 async fn bring_code(host: Host) {
     let progress = progress_bar(host.plugins().len());
+    let failed = AtomicUsize::new(0);
     host.bring_all(|plugin, brought| {
-        if let Err(error) = brought {
-            let hint = error.hint().unwrap_or_default();
-            progress.suspend(|| tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called"));
-        }
         progress.inc(1);
-        progress.set_message(format!("{plugin} is ready"));
+        match brought {
+            Ok(()) => progress.set_message(format!("{plugin} is ready")),
+            Err(error) => {
+                failed.fetch_add(1, Relaxed);
+                let hint = error.hint().unwrap_or_default();
+                progress.suspend(|| tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called"));
+            }
+        }
     })
     .await;
     progress.finish_and_clear();
-    tracing::info!("all plugins are compiled, or were found so");
+    match failed.into_inner() {
+        0 => tracing::info!("all plugins are compiled, or were found so"),
+        failed => tracing::warn!(failed, "the other plugins are compiled, or were found so"),
+    }
 }
 
 /// Ready when somebody asks the program to end.

@@ -254,11 +254,14 @@ fn a_plugin_that_does_not_start_keeps_nobody_else_from_serving() {
     let mut serving = Serving::start(&place);
     let (status, page) = serving.get("/item/a");
     assert!(status == 200 && page.contains("<section data-plugin=\"reading-time\""), "{page}");
+    let (status, health) = serving.get("/health/ready");
+    assert!(status == 200 && health.contains("\"without_code\":[\"wrong\"]"), "{health}");
     let stderr = serving.child.stderr.take().unwrap();
     assert_eq!(serving.end("-TERM"), 0);
     let log = std::io::read_to_string(stderr).unwrap();
     assert!(log.contains("cannot be called plugin=wrong"), "{log}");
     assert!(log.contains("build the plugin against the SDK of this host's version"), "with a hint: {log}");
+    assert!(log.contains("the other plugins are compiled") && !log.contains("all plugins are compiled"), "{log}");
     // Every other command refuses it, and says why.
     assert_eq!(place.run(&["plugins"]).status.code(), Some(1));
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tapline_host_core::{
-    Fault,
+    Fault, HostConfig, LoadError,
     limits::{Limits, PartialLimits},
 };
 
 use crate::guests::{
-    Number, Text, assert_serves, config, host, host_with, metric, name, number, number_with, spec, text, waiting,
+    Number, Text, assert_serves, config, host, host_with, limits, metric, name, number, number_with, spec, text,
+    waiting,
 };
 
 #[tokio::test]
@@ -99,10 +100,38 @@ async fn a_host_that_shuts_down_finishes_what_runs_and_refuses_the_rest() {
 }
 
 #[tokio::test]
-async fn a_shutdown_has_a_bound() {
-    let (host, _gate) = host_with(config());
-    host.load(spec("slow", waiting()).grant("gate", "open")).await.unwrap();
+async fn what_runs_for_too_long_when_the_host_shuts_down_is_cut_off() {
+    let patient = HostConfig { limits: limits(60_000), ..config() };
+    let (host, _gate) = host_with(patient);
+    host.load(spec("spins", number("(loop (br 0)) (unreachable)"))).await.unwrap();
+    host.load(spec("waits", waiting()).grant("gate", "open")).await.unwrap();
     let running = host.dispatch(Number, &1);
-    let (_, drained) = tokio::join!(biased; running, host.shut_down(std::time::Duration::from_millis(20)));
-    assert!(!drained);
+    let (outcome, drained) = tokio::join!(biased; running, host.shut_down(Duration::from_millis(20)));
+    assert!(!drained, "it says that they were cut off");
+    let failures = outcome.unwrap().failures;
+    assert!(failures.iter().all(|failure| matches!(failure.fault, Fault::ShuttingDown)), "{failures:?}");
+    for plugin in ["spins", "waits"] {
+        let counted = |outcome: &str| {
+            let labels = format!("plugin=\"{plugin}\",tap=\"number\",outcome=\"{outcome}\"");
+            metric(&host, &format!("tapline_tap_invocations_total{{{labels}}}"))
+        };
+        assert_eq!(["shutting_down", "timeout", "cancelled"].map(counted), [1, 0, 0], "{plugin}");
+    }
+    assert_eq!((failures.len(), host.slots().0, host.memory().usage().current_pages), (2, 0, 0));
+    assert!(host.breakers().iter().all(|breaker| breaker.failures == 0), "that is nobody's failure");
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_being_tried_when_the_host_shuts_down_is_cut_off() {
+    let (host, _gate) = host_with(HostConfig { limits: limits(60_000), ..config() });
+    let spins = spec("spins", number_with("(func $start (loop (br 0))) (start $start)", "(local.get $x)"));
+    let stopping = async {
+        while host.slots().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        host.shut_down(Duration::from_millis(20)).await
+    };
+    let (loaded, drained) = tokio::join!(biased; host.load(spins), stopping);
+    let LoadError::Probe { source, .. } = loaded.unwrap_err() else { panic!("it never starts") };
+    assert!(matches!(source.fault, Fault::ShuttingDown) && !drained, "{source}");
 }

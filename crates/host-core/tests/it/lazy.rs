@@ -132,6 +132,8 @@ async fn a_file_that_changed_before_its_code_was_brought_again_is_refused() {
         "{failures:?}"
     );
     std::fs::write(&file, number("(local.get $x)")).unwrap();
+    // What failed is not tried again at once, unless somebody says so.
+    assert!(host.enable(&name("p")).await.unwrap());
     assert_eq!(answers(&host, 5).await, [5], "compiled anew");
 }
 
@@ -239,6 +241,20 @@ async fn a_plugin_keeps_its_code_while_it_is_called_and_where_there_is_no_direct
     }
     assert!(calls_end.load(Relaxed) && without_directory.has_code());
     assert_eq!(loads(&resting, "disk"), 0, "it was never brought again");
+}
+
+#[tokio::test]
+async fn a_plugin_whose_compiled_file_is_gone_keeps_its_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = host(on_disk(&directory));
+    let plugin = host.load(spec("p", number("(local.get $x)"))).await.unwrap();
+    std::fs::remove_file(directory.path().join("compiled").join(plugin.key().file_name())).unwrap();
+    // Looked at as often, and in the same directory.
+    let other = host.load(spec("other", crate::guests::text(1, 64, 5))).await.unwrap();
+    rest(&host, || !other.has_code()).await;
+    assert!(plugin.has_code(), "its next call would have to wait for the compiler");
+    assert_eq!(answers(&host, 4).await, [4]);
+    assert_eq!(loads(&host, "compiled"), 2, "each of them once");
 }
 
 /// A gate holds a call inside the guest: however long that takes, the plugin is in use.

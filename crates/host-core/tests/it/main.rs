@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod breaker;
+mod bringing;
 mod compiling;
 mod dispatching;
 mod faults;

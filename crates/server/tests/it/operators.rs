@@ -1,9 +1,9 @@
 //! What only operators see.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
-use tapline_host_core::HostConfig;
+use tapline_host_core::{Compilation, HostConfig};
 use tapline_server::{OperatorToken, ServerConfig};
 
 use crate::{Site, formatted, has, has_not, item, spec};
@@ -47,6 +47,50 @@ async fn the_panel_shows_what_is_loaded_and_what_it_did() {
     has_not(&page.body, " style=");
     let script = site.get("/_tapline/live.js").await;
     assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+}
+
+#[tokio::test]
+async fn a_plugin_that_cannot_be_compiled_is_seen_until_it_can() {
+    // No time at all: whoever waits for the compiler gives up, and it is done a little later.
+    let compilation = Compilation { timeout: Duration::ZERO, ..Compilation::default() };
+    let host = HostConfig { pool_size: 10, compilation, ..HostConfig::default() };
+    let site = Site::with(&[], ServerConfig::default(), host).await;
+    site.put(item("a", "A", [("body", formatted("markdown", "Text"))])).await;
+    site.host.load_lazily(spec("reading-time")).await.unwrap();
+    let document = async |path: &str| -> Value { serde_json::from_str(&site.get(path).await.body).unwrap() };
+    let ready = document("/health/ready").await;
+    assert_eq!((&ready["status"], &ready["checks"]["plugins"]["status"]), (&"ready".into(), &"ready".into()));
+    assert_eq!(document("/status").await["plugins"][0]["code"], "absent");
+
+    has(&site.get("/item/a").await.body, "<!-- plugin reading-time did not answer -->");
+    let answer = site.get("/health/ready").await;
+    assert_eq!(answer.status, 200, "degraded is not dead");
+    let degraded: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(
+        (&degraded["status"], &degraded["checks"]["plugins"]["status"]),
+        (&"degraded".into(), &"degraded".into())
+    );
+    assert_eq!(degraded["checks"]["plugins"]["without_code"], serde_json::json!(["reading-time"]));
+    let status = document("/status").await["plugins"][0].take();
+    assert_eq!(status["code"], "failed");
+    assert!(status["code_failed_since"].is_string() && status["code_retry_in_seconds"].is_number(), "{status}");
+    let panel = site.get("/_tapline").await.body;
+    has(&panel, "because its code could not be brought: plugin `reading-time` was not compiled within 0ns");
+    has(&panel, "To mend it: raise `timeout_ms`");
+    has(&panel, "has failed</span>");
+
+    let name = spec("reading-time").name;
+    // One that is switched off is missed by nobody.
+    site.host.disable(&name).await.unwrap();
+    assert_eq!(document("/health/ready").await["status"], "ready");
+    while !site.host.plugins()[0].has_code() {
+        site.host.enable(&name).await.unwrap();
+        site.get("/item/a").await;
+    }
+    assert_eq!(document("/health/ready").await["status"], "ready");
+    let status = document("/status").await["plugins"][0].take();
+    assert_eq!((&status["code"], &status["code_failed_since"]), (&"ready".into(), &Value::Null));
+    has_not(&site.get("/_tapline").await.body, "could not be brought");
 }
 
 #[tokio::test]
