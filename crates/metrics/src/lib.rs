@@ -3,7 +3,7 @@
 //! [`Metrics`] owns every instrument of one host. [`INSTRUMENTS`] is the one table that says which there are: what is
 //! registered, what the documentation lists and what the tests check all come from it. A *handle* ([`TapMetrics`],
 //! [`PluginMetrics`], [`HostCallMetrics`], [`RouteMetrics`]) has its labels resolved once, so that recording costs a few
-//! atomic additions and no lookup. The names that other documents have given to the same figures are derived when
+//! atomic additions and no lookup. The series of a plugin go when the plugin does, with its last [`SeriesLease`]. The names that other documents have given to the same figures are derived when
 //! somebody looks.
 //!
 //! This crate knows no plugin, no engine and no HTTP: the host tells it what happened, and serves the text of

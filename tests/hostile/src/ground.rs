@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 use tapline_host_core::{
     Host, HostBuilder, HostConfig, LoadError, PluginName, PluginSpec,
     limits::{Limits, PartialLimits},
+    metrics::SeriesLease,
 };
 use tapline_host_log::Log;
 use tokio::{task::yield_now, time::timeout};
@@ -48,6 +49,8 @@ pub struct Ground {
     pub host: Host,
     /// What its functions share with the test.
     pub world: Arc<World>,
+    /// What the host has counted about the bad plugin outlasts it: it is looked at when the plugin is gone, or was refused.
+    _counted: SeriesLease,
 }
 
 impl Ground {
@@ -64,7 +67,8 @@ impl Ground {
         let builder = Host::builder().config(config).capability(HostFunctions(Arc::clone(&world))).capability(Log);
         let builder = builder.tap::<Number>().tap::<Neighbour>().tap::<Text>().tap::<List>();
         let builder = builder.tap::<Choices>().tap::<Letter>().tap::<Things>().tap::<Listen>();
-        let ground = Self { host: more(builder).build().unwrap(), world };
+        let host = more(builder).build().unwrap();
+        let ground = Self { _counted: host.metrics().lease(BAD), host, world };
         ground.host.load(PluginSpec::bytes(name(GOOD), guest::well_behaved())).await.unwrap();
         ground
     }

@@ -2,7 +2,9 @@
 
 use std::{
     io::{self, Write},
+    sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use crate::{Place, site::Serving};
@@ -18,6 +20,13 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let mut filler = log.try_clone().unwrap();
     // Ends with the reader.
     let filling = thread::spawn(move || while filler.write_all(&PAGE).is_ok() {});
+    // A program that hangs goes on when the log is closed, and the test ends.
+    let (done, is_done) = mpsc::channel();
+    let closing = thread::spawn(move || {
+        let has_ended = is_done.recv_timeout(Duration::from_secs(60)).is_ok();
+        drop(reader);
+        has_ended
+    });
 
     let mut command = place.command(&["serve", "--log", "debug"]);
     command.stderr(log);
@@ -29,7 +38,8 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let (_, metrics) = serving.get("/metrics");
     assert!(metrics.contains("tapline_log_lines_lost_total 0"), "{metrics}");
     assert_eq!(serving.end("-TERM"), 0, "the end waits for nobody either");
-    drop(reader);
+    done.send(()).unwrap();
+    assert!(closing.join().unwrap(), "it stood still until the log was closed");
     filling.join().unwrap();
 }
 
