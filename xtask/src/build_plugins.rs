@@ -261,12 +261,7 @@ pub(crate) fn convert(tool: &Path, module: &Module, names: bool, directory: &Pat
     let component = directory.join(format!("{}.wasm", module.plugin));
     // Under another name first, so that a host that is starting never sees half a file.
     let unfinished = directory.join(format!("{}.unfinished", module.plugin));
-    let output = Command::new(tool)
-        .arg(&module.file)
-        .arg("-o")
-        .arg(&unfinished)
-        .args(module.wasi.then_some("--wasi"))
-        .args(names.then_some("--names"))
+    let output = conversion(tool, module, names, &unfinished)
         .output()
         .with_context(|| format!("{} does not start", tool.display()))?;
     if !output.status.success() {
@@ -287,6 +282,13 @@ pub(crate) fn convert(tool: &Path, module: &Module, names: bool, directory: &Pat
         component_bytes: number("component_bytes")?,
         interfaces: exports.iter().map(workspace::text).collect(),
     })
+}
+
+fn conversion(tool: &Path, module: &Module, names: bool, component: &Path) -> Command {
+    let mut command = Command::new(tool);
+    command.arg(&module.file).arg("-o").arg(component);
+    command.args(module.wasi.then_some("--wasi")).args(names.then_some("--names"));
+    command
 }
 
 /// `item-view` of `tapline:content/item-view@0.1.0`.
@@ -330,6 +332,18 @@ mod tests {
         assert_eq!(plugin_name("word_count"), "word-count");
         assert_eq!(tap_name("tapline:content/item-view-lazy@0.1.0"), "item-view-lazy");
         assert_eq!(tap_name("mine:shop/price"), "price");
+    }
+
+    #[test]
+    fn names_and_wasi_stay_where_they_are_asked_for() {
+        for (wasi, names, expected) in
+            [(false, false, "a.wasm -o b"), (true, false, "a.wasm -o b --wasi"), (false, true, "a.wasm -o b --names")]
+        {
+            let module = Module { plugin: "a".to_owned(), file: "a.wasm".into(), outside: false, wasi };
+            let command = conversion(Path::new("tool"), &module, names, Path::new("b"));
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+            assert_eq!(words.join(" "), expected);
+        }
     }
 
     #[test]

@@ -107,8 +107,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The plugin does not implement one of the taps, or the order of a tap has no solution. Everything is then as it was. Where the orders of several plugins have to change
-    /// together, use [`Host::apply`].
+    /// The plugin does not implement one of the taps, or the order of a tap has no solution. Everything is then as it was.
+    /// Where the orders of several plugins have to change together, use [`Host::apply`].
     pub async fn reorder(&self, name: &PluginName, order: BTreeMap<String, Override>) -> Result<bool, LoadError> {
         if let Some(loaded) = self.registry().plugins.get(name) {
             self.check_order(loaded, &order)?;

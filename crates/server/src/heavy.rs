@@ -6,11 +6,12 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::error::PageError;
 
-/// Text of so many bytes is parsed, cleaned and written in about a millisecond. More would hold up the other tasks of the thread.
-const AT_ONCE: usize = 64 << 10;
+/// More than so many bytes of text would hold up the other tasks of the thread. To parse, clean and write them takes about a hundred
+/// times as long as to read them from the store (`load` and `render` in `Server-Timing`), so the line is drawn lower than there.
+const AT_ONCE: usize = 16 << 10;
 
 /// Does such work: at most one piece for each processor at a time. More would end no sooner, and what a document of megabytes is
-/// parsed into takes a hundred times the memory. Those that wait are as many as there are requests.
+/// parsed into takes many times its memory. Those that wait are as many as there are requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Heavy(Arc<Semaphore>);
 

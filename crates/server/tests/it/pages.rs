@@ -130,7 +130,7 @@ async fn bodies_of_every_format() {
 #[tokio::test]
 async fn a_large_body_is_shown_as_a_small_one_is() {
     let site = Site::new(&[]).await;
-    let more = "All work and no play. ".repeat(200 << 10 >> 4);
+    let more = "All work and no play. ".repeat(10_000);
     let markdown = |rest: &str| format!("# Title\n\n[guide](guide.md) <b onclick=\"x\">bold</b>\n\n{rest}");
     let (small, large) = (markdown(""), markdown(&more));
     site.import(&[
