@@ -103,8 +103,8 @@ impl Runtime {
         self.samples.validate()
     }
 
-    /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running; they end at their
-    /// own deadlines.
+    /// Refuses new calls and waits for those that run, for at most `bound`. `false`: some were still running, and were cut
+    /// off.
     pub async fn close(&self, bound: Duration) -> bool {
         self.host.shut_down(bound).await
     }

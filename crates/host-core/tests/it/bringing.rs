@@ -107,7 +107,7 @@ async fn what_could_not_be_compiled_is_not_compiled_again_for_each_call() {
 
 #[tokio::test]
 async fn a_pause_ends_by_itself() {
-    let held = Held::with_p(Duration::ZERO, config()).await;
+    let held = Held::with_p(Duration::from_millis(1), config()).await;
     let plugin = held.host.plugins()[0].clone();
     let again = async {
         loop {
