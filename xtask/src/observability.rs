@@ -1,6 +1,7 @@
 //! Dashboards, alerts and the operator's page, against a host under load.
 
 mod browser;
+mod collector;
 mod load;
 mod prometheus;
 mod queries;
@@ -22,14 +23,15 @@ use crate::workspace::{self, Workspace};
 
 pub(crate) const HELP: &str = "\
 Runs a host under load, with a plugin that is replaced every second, and looks at it as an operator would. Needs Debian's
-`prometheus` for --check and `chromium` for both; says how to install what is missing, and installs nothing.
+`prometheus` for --check and `chromium` for --screenshots as well; says how to install what is missing, and installs nothing.
 
-Usage: cargo xtask observability --check | --screenshots
+Usage: cargo xtask observability --check | --screenshots | --traces
 
   --check        the rules are right and their tests pass; every query of every dashboard and every alert has data, and those of
                  the documents are answered; the operator's page works in a browser, with scripts and without, and no page
                  of somebody else presses its buttons
-  --screenshots  write the pictures of docs/images";
+  --screenshots  write the pictures of docs/images
+  --traces       a real collector of OpenTelemetry (`rotel`, from PyPI) receives the trace of a page";
 
 const DEPLOY: &str = "deploy/observability";
 const IMAGES: &str = "docs/images";
@@ -44,29 +46,40 @@ const HISTORY: Duration = Duration::from_secs(20);
 
 pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
     use lexopt::prelude::Long;
-    let (mut check, mut screenshots) = (false, false);
+    let (mut check, mut screenshots, mut traces) = (false, false, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("check") => check = true,
             Long("screenshots") => screenshots = true,
+            Long("traces") => traces = true,
             other => return Err(other.unexpected().into()),
         }
     }
-    if !check && !screenshots {
-        return Err(
-            Usage("say `--check` or `--screenshots`; `cargo xtask observability --help` says more".into()).into()
-        );
+    if !check && !screenshots && !traces {
+        let usage = "say `--check`, `--screenshots` or `--traces`; `cargo xtask observability --help` says more";
+        return Err(Usage(usage.into()).into());
     }
-    let chromium = installed("chromium", "chromium")?;
     let workspace = Workspace::load()?;
+    if traces {
+        build_plugins::build(&workspace, &Request::default())?;
+        collector::check(&workspace)?;
+    }
+    if check || screenshots {
+        look(&workspace, check, screenshots)?;
+    }
+    Ok(())
+}
+
+fn look(workspace: &Workspace, check: bool, screenshots: bool) -> Result<()> {
+    let chromium = installed("chromium", "chromium")?;
     if check {
         let promtool = installed("promtool", "prometheus")?;
         for arguments in [["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]] {
             workspace::run(Command::new(&promtool).args(arguments).current_dir(workspace.root.join(DEPLOY)))?;
         }
     }
-    build_plugins::build(&workspace, &Request::default())?;
-    let program = host(&workspace)?;
+    build_plugins::build(workspace, &Request::default())?;
+    let program = host(workspace)?;
     let server = Server::start(Command::new(program).current_dir(&workspace.root).args([
         "target/plugins",
         "README.md",
@@ -74,7 +87,7 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<()> {
     ]))?;
     let load = Load::start(&server.address)?;
     if check {
-        every_query_has_data(&workspace, &server.address)?;
+        every_query_has_data(workspace, &server.address)?;
         browser::check(&chromium, &server.address, load.page())?;
     }
     if screenshots {
