@@ -81,6 +81,12 @@ pub(super) fn why(report: &Report, id: &str) -> String {
             "Without a guest, a native thread that waits for the same clock is up to {} ms late on this machine (`stop.native.p99`).",
             value("stop.native.p99")
         ),
+        "stock.wait" => "What a dispatch does before it has an instance is in it: the breaker is asked, a turn and a slot are taken, and the \
+                         instance is found and set up under a lock."
+            .to_owned(),
+        "stock.saturated" => "Where no core is idle a stock saves nothing: the same instances are made and dropped, and a task is woken for \
+                              it."
+            .to_owned(),
         "stock.caller" => format!(
             "Beside the call there are the queue, the limiter, the deadline, the metrics and folding; without a stock it is {} times \
              (`stock.caller.fresh`).",
