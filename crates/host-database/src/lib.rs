@@ -59,6 +59,7 @@
 //! ```
 
 mod config;
+mod connections;
 mod database;
 mod error;
 mod functions;

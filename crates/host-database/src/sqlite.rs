@@ -2,26 +2,31 @@
 
 use std::{path::Path, sync::Arc};
 
+use deadpool::{
+    Runtime,
+    managed::{Object, Pool, Timeouts},
+};
 use futures_util::TryStreamExt;
 use libsqlite3_sys as ffi;
 use sqlx::{
-    Arguments, AssertSqlSafe, Column, ConnectOptions, Connection, Decode, Either, Executor, Row, SqlSafeStr,
-    Sqlite as Driver, SqliteConnection, SqlitePool, Statement, TypeInfo, ValueRef,
+    Arguments, AssertSqlSafe, Column, ConnectOptions, Connection as _, Decode, Either, Executor, Row, SqlSafeStr,
+    Sqlite as Driver, SqliteConnection, Statement, TypeInfo, ValueRef,
     error::BoxDynError,
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteStatement, SqliteValueRef},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteStatement, SqliteValueRef},
 };
 use tapline_host_core::cut;
 
 use crate::{
     config::{DatabaseConfig, MAX_BYTES, MAX_COLUMNS, MAX_ROWS},
+    connections::{Connections, plain},
     error::{DatabaseError, QueryError},
     sqlite_guard::{self, Running},
     value::{Rows, Value},
 };
 
-/// Rows that a connection reads ahead. One, because SQLite makes a row before it can be counted, and each may be large;
-/// it costs some five microseconds for each row.
-const ROWS_AHEAD: usize = 1;
+/// Rows that a connection reads ahead. Few, because SQLite makes a row before it can be counted, and each may have 4 MiB; more
+/// than one, because a thread that waits for the reader of each row costs more than the row.
+const ROWS_AHEAD: usize = 4;
 /// How a transaction begins, in one message to the connection's thread. Without the read, SQLite compiles with the schema that
 /// it last saw, notices a change only at the first row, and compiles again; sqlx would go on with the columns of the first
 /// time, and panic at a new one. A transaction that has read something keeps its schema.
@@ -32,7 +37,7 @@ const MAX_MESSAGE: usize = 1024;
 /// Connections to a SQLite file that can only read.
 #[derive(Clone, Debug)]
 pub(crate) struct Sqlite {
-    pool: SqlitePool,
+    pool: Pool<Connections>,
     path: Arc<Path>,
 }
 
@@ -46,15 +51,16 @@ impl Sqlite {
         let address: SqliteConnectOptions =
             url.parse().map_err(|source| DatabaseError::Open { path: url.into(), source })?;
         let path = address.get_filename();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.acquire_timeout)
-            // Each query begins with a message to the connection's thread: a second one would only cost time.
-            .test_before_acquire(false)
-            .after_connect(|connection, _| {
-                Box::pin(async move { sqlite_guard::install(&mut connection.lock_handle().await?) })
-            })
-            .connect_lazy_with(options(path, config));
+        let timeout = Some(config.acquire_timeout);
+        let pool = Pool::builder(Connections(options(path, config)))
+            .max_size(config.max_connections as usize)
+            .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|_no_runtime| DatabaseError::Setting {
+                setting: "acquire_timeout",
+                message: "nothing can measure it",
+            })?;
         Ok(Self { pool, path: path.into() })
     }
 
@@ -64,7 +70,11 @@ impl Sqlite {
             return Err(DatabaseError::Missing { path: self.path.to_path_buf() });
         }
         // SQLite opens a file without a look at it; this makes it read the first page.
-        match self.pool.fetch_one("SELECT count(*) FROM sqlite_schema").await {
+        let read = async {
+            let mut connection = self.pool.get().await.map_err(plain)?;
+            connection.sqlite.fetch_one("SELECT count(*) FROM sqlite_schema").await
+        };
+        match read.await {
             Ok(_) => Ok(()),
             Err(source) => Err(DatabaseError::Open { path: self.path.to_path_buf(), source }),
         }
@@ -75,22 +85,23 @@ impl Sqlite {
         if sql.contains('\0') {
             return Err(QueryError::Invalid("the statement contains a NUL character".to_owned()));
         }
-        let mut connection = self.pool.acquire().await.map_err(|error| query_error(&error, None))?;
-        let guard = match connection.lock_handle().await {
-            Ok(mut handle) => sqlite_guard::guard(&mut handle),
-            Err(_) => None,
-        };
-        let Some(guard) = guard else {
-            connection.close_on_drop();
-            return Err(QueryError::Unavailable("the connection is broken".to_owned()));
-        };
+        let mut connection = self.pool.get().await.map_err(|error| query_error(&plain(error), None))?;
+        // Until it is known that the query has come to its end. Dropped before that, it may still be running.
+        connection.is_busy = true;
         // Declared after the connection, and so dropped before it: nobody else has the connection yet.
-        let running = guard.begin();
-        ask(&mut connection, &running, sql, parameters).await.map_err(|failure| match failure {
+        let running = Arc::clone(&connection.guard).begin();
+        let failure = match ask(&mut connection.sqlite, &running, sql, parameters).await {
+            Ok(rows) => {
+                connection.is_busy = false;
+                return Ok(rows);
+            }
+            Err(failure) => failure,
+        };
+        Err(match failure {
             Failure::Refused(error) => error,
             Failure::Database(error) => query_error(&error, running.take_refused()),
             Failure::Connection(error) => {
-                connection.close_on_drop();
+                drop(Object::take(connection));
                 query_error(&error, None)
             }
         })

@@ -60,7 +60,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts a query, on a connection that was locked since the one before it was given up: that one has ended then.
+    /// Starts a query, on a connection whose last one has ended.
     pub(crate) fn begin(self: Arc<Self>) -> Running {
         self.stop.store(false, Relaxed);
         self.guest.store(false, Relaxed);
@@ -105,9 +105,10 @@ impl Drop for Guest<'_> {
     }
 }
 
-/// Sets limits and authorizer, and the check that lets a query be stopped.
-pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<(), sqlx::Error> {
+/// Sets limits and authorizer, and the check that lets a query be stopped. The guard belongs to the connection.
+pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<Arc<Guard>, sqlx::Error> {
     let guard = Arc::<Guard>::default();
+    let shared = Arc::clone(&guard);
     let watched = Arc::clone(&guard);
     handle.set_progress_handler(INSTRUCTIONS_BETWEEN_CHECKS, move || !watched.stop.load(Relaxed));
     let db = handle.as_raw_handle().as_ptr();
@@ -133,23 +134,7 @@ pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<(), sqlx::E
     if set != ffi::SQLITE_OK {
         return Err(sqlx::Error::Io(io::Error::other("SQLite does not take an authorizer")));
     }
-    Ok(())
-}
-
-/// The guard of a connection. `None`: [`install`] never ran on it.
-pub(crate) fn guard(handle: &mut LockedSqliteHandle<'_>) -> Option<Arc<Guard>> {
-    let db = handle.as_raw_handle().as_ptr();
-    // SAFETY: `db` is an open connection that nobody else uses while `handle` is locked.
-    let guard = unsafe { ffi::sqlite3_get_clientdata(db, CLIENT_DATA.as_ptr()) }.cast::<Guard>();
-    if guard.is_null() {
-        return None;
-    }
-    // SAFETY: what is kept under this name is the pointer that `install` got from `Arc::into_raw`. The connection has
-    // a reference count of it and is open, so that the count can be raised for a second owner.
-    unsafe {
-        Arc::increment_strong_count(guard);
-        Some(Arc::from_raw(guard))
-    }
+    Ok(shared)
 }
 
 /// What SQLite made of a statement.
