@@ -80,10 +80,4 @@ mod tests {
         fs::write(&machine, text("0.00")).unwrap();
         assert!(is_short(Some(group), &machine), "this one waits, and nobody else");
     }
-
-    #[tokio::test]
-    async fn an_answer_holds_for_everybody_who_asks() {
-        let (one, other) = tokio::join!(is_short_of_memory(), is_short_of_memory());
-        assert_eq!(one, other);
-    }
 }
