@@ -1,6 +1,9 @@
 //! Bare wasmtime with one component: the control. A fresh instance for each call, with a clock for each stage.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tapline_content::{Field, Item, Value};
 use tapline_host_core::{HostConfig, engine_config, swap_is_impossible};
@@ -129,10 +132,7 @@ impl Bare {
 
     /// A store in which nobody stops a guest.
     pub fn store(&self) -> Store<State> {
-        let mut store = Store::new(&self.engine, State::default());
-        // Compiled code counts epochs, as it does for the host; here nobody advances them.
-        store.set_epoch_deadline(u64::MAX / 2);
-        store
+        store(&self.engine)
     }
 
     /// What instances are made from, and the function in them.
@@ -177,7 +177,16 @@ enum ChangeError {
     Invalid(String),
 }
 
-fn link(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+/// A store in which nobody stops a guest.
+pub(crate) fn store(engine: &Engine) -> Store<State> {
+    let mut store = Store::new(engine, State::default());
+    // Compiled code counts epochs, as it does for the host; here nobody advances them.
+    store.set_epoch_deadline(u64::MAX / 2);
+    store
+}
+
+/// What guests import.
+pub(crate) fn link(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     let mut diagnostics = linker.instance("tapline:host/diagnostics@0.1.0")?;
     diagnostics.func_wrap("panicked", |_: Context<'_>, _: (WasmStr, WasmStr, u32, u32)| Ok(()))?;
@@ -202,6 +211,11 @@ fn link(engine: &Engine) -> wasmtime::Result<Linker<State>> {
         },
     )?;
     let mut clock = linker.instance("tapline:bench/clock@0.1.0")?;
-    clock.func_wrap("wait", |_: Context<'_>, _: (u32,)| Ok(()))?;
+    clock.func_wrap_async("wait", |_: Context<'_>, (milliseconds,): (u32,)| {
+        Box::new(async move {
+            tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
+            Ok(())
+        })
+    })?;
     Ok(linker)
 }

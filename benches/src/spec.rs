@@ -94,6 +94,7 @@ specs! {
     Figure "map.SIZE.READS.WRITES" "R35" "times" (Open) "typed full over lazy for so many fields read and written";
     Gate "gate2.p95" "R35" "ms" (AtMost(10.0)) "95th percentile of 100 in parallel, the wait in the queue counted";
     Figure "gate2.batch" "-" "ms" (AtMost(1.0)) "time until all 100 are done";
+    Figure "gate2.batch.bare" "-" "ms" (Open) "the same through bare wasmtime";
     Gate "gate2.alive.COUNT" "R4" "instances short" (AtMost(0.0)) "requests that were not alive at the same time as all others";
     Figure "gate2.wall.COUNT" "R4" "ms" (Open) "time until all of them are alive, and until all have ended";
     Figure "gate2.memory.COUNT" "-" "KB" (AtMost(64.0)) "resident memory for each suspended instance";
@@ -103,10 +104,10 @@ specs! {
     Figure "gate3.one-connection.wall" "R5" "ms" (Open) "time until the 1000 have their answers";
     Figure "gate3.wait.100" "-" "ms" (AtMost(12.0)) "100 requests that each wait 10 ms inside the guest";
     Figure "gate3.wait.1000" "-" "ms" (AtMost(20.0)) "1000 of them";
+    Figure "gate3.wait.COUNT.bare" "-" "ms" (Open) "the same through bare wasmtime";
     Figure "gate3.wait.COUNT" "-" "ms" (Open) "more of them than there are instances";
     Figure "gate3.query.COUNT" "R5" "ms" (Open) "so many requests that each await one SQL query";
     Figure "gate3.plain-query" "-" "µs" (Open) "one query through plain sqlx";
-    Figure "gate3.plain-transaction" "-" "µs" (Open) "the same in a transaction of its own, as guests get it";
     Figure "gate3.guest-query" "-" "µs" (Open) "one query of a guest: what a call costs more that makes one more";
     Figure "gate3.added" "-" "µs" (AtMost(5.0)) "what a guest's query adds to that";
     Figure "dwcp.compile" "R38" "ms" (Open) "compiling a module of 1 MB, the first time only";
@@ -125,11 +126,15 @@ specs! {
     Figure "airssys.load" "-" "µs" (AtMost(150.0)) "loading a small compiled plugin from disk into a host that runs, checks and trial included";
     Figure "airssys.load.cache" "-" "µs" (Open) "the part of it that finds and maps the artifact";
     Figure "airssys.load.hash" "-" "µs" (Open) "the part of that which is the SHA-256 of the bytes, by which the artifact is found";
+    Figure "airssys.load.authenticator" "-" "µs" (Open) "the part of that which is the BLAKE3 of the artifact, which is checked before it is mapped";
     Figure "airssys.load.engine" "-" "µs" (Open) "the engine alone, mapping a file that nobody checks";
+    Figure "airssys.load.first" "-" "µs" (Open) "the engine alone, linking that and making its first instance";
     Figure "airssys.load-1mb" "-" "ms" (AtMost(0.5)) "the same for a module of 1 MB";
     Figure "airssys.load-1mb.cache" "-" "ms" (Open) "the part of it that finds and maps the artifact";
     Figure "airssys.load-1mb.hash" "-" "ms" (Open) "the part of that which is the SHA-256 of the bytes, by which the artifact is found";
+    Figure "airssys.load-1mb.authenticator" "-" "ms" (Open) "the part of that which is the BLAKE3 of the artifact, which is checked before it is mapped";
     Figure "airssys.load-1mb.engine" "-" "ms" (Open) "the engine alone, mapping a file that nobody checks";
+    Figure "airssys.load-1mb.first" "-" "ms" (Open) "the engine alone, linking that and making its first instance";
     Figure "airssys.call.sync" "-" "µs" (AtMost(0.2)) "an empty call on a live instance, bare wasmtime with our settings";
     Figure "airssys.call.async" "-" "µs" (AtMost(0.5)) "the same as a fiber";
     Figure "riptide.cold" "-" "ms" (Open) "new host, load a small compiled plugin from disk, first call";

@@ -15,10 +15,11 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{PATIENCE, Run, builder, config, host_with, on_all_cores, on_one_thread, spec, wasm};
 use crate::{
+    bare::{Bare, Ours as _},
     items,
     measure::{Arm, nanoseconds, take_turns},
     stats::{self, Estimate},
-    taps::{Clock, Waiting},
+    taps::{Clock, WAITING, Waiting},
 };
 
 const QUERY: &str = "SELECT title FROM items WHERE id = ?";
@@ -64,10 +65,11 @@ async fn all(run: &mut Run, requests: Vec<JoinHandle<Result<()>>>) -> usize {
 
 async fn waits(run: &mut Run, counts: &[usize]) -> Result<usize> {
     let host = host_with(config(SLOTS), "waiting", Clock::default()).await?;
+    let bare = Arc::new(Bare::new(&config(SLOTS), &wasm("waiting")?, WAITING, "run").ours()?);
     let mut unanswered = 0;
     for &count in counts {
         run.say(format!("{count} requests that wait {WAIT} ms inside the guest"));
-        let mut times = Vec::new();
+        let (mut times, mut control) = (Vec::new(), Vec::new());
         for round in 0..=run.scale.pick(9, 5, 1) {
             let start = Instant::now();
             let requests = (0..count).map(|_| {
@@ -79,13 +81,36 @@ async fn waits(run: &mut Run, counts: &[usize]) -> Result<usize> {
                 })
             });
             unanswered += all(run, requests.collect()).await;
+            let time = nanoseconds(start);
+            // Bare wasmtime has no queue: more than there are instances fail.
+            let bare = if count <= SLOTS as usize { Some(bare_waits(&bare, count).await?) } else { None };
             if round > 0 {
-                times.push(nanoseconds(start));
+                times.push(time);
+                control.extend(bare);
             }
         }
         run.millis(format!("gate3.wait.{count}"), &times)?;
+        if !control.is_empty() {
+            run.millis(format!("gate3.wait.{count}.bare"), &control)?;
+        }
     }
     Ok(unanswered)
+}
+
+/// The same through bare wasmtime: the time until all have waited.
+async fn bare_waits(bare: &Arc<Bare>, count: usize) -> Result<f64> {
+    let start = Instant::now();
+    let calls: Vec<_> = (0..count)
+        .map(|_| {
+            let bare = Arc::clone(bare);
+            tokio::spawn(async move { bare.call::<(u32,), (u32,)>(|_| Ok((WAIT,))).await.ours() })
+        })
+        .collect();
+    for call in calls {
+        let ((answer,), ..) = call.await??;
+        ensure!(answer == WAIT, "another answer");
+    }
+    Ok(nanoseconds(start))
 }
 
 /// A database file, and a host whose plugin queries it.
@@ -197,15 +222,6 @@ async fn added(run: &mut Run) -> Result<()> {
             ensure!(title == TITLE, "plain sqlx found {title}");
             Ok([whole])
         }),
-        Arm::new("transaction", ["whole"], async || {
-            let start = Instant::now();
-            let mut transaction = plain.begin().await?;
-            let title: String = sqlx::query_scalar(QUERY).bind(ID).fetch_one(&mut *transaction).await?;
-            transaction.rollback().await?;
-            let whole = nanoseconds(start);
-            ensure!(title == TITLE, "plain sqlx found {title}");
-            Ok([whole])
-        }),
     ];
     let rounds = take_turns(&arms, run.scale.rounds(), run.scale.pick(100, 50, 2)).await?;
     let (one, many) = (rounds.medians("one", "whole"), rounds.medians("many", "whole"));
@@ -213,7 +229,6 @@ async fn added(run: &mut Run) -> Result<()> {
     let each = stats::paired(many, one, |many, one| (many - one) / (MORE - 1) as f64);
     let plain = rounds.medians("plain", "whole");
     run.micros("gate3.plain-query", plain)?;
-    run.micros("gate3.plain-transaction", rounds.medians("transaction", "whole"))?;
     run.micros("gate3.guest-query", &each)?;
     run.micros("gate3.added", &stats::paired(&each, plain, |guest, plain| guest - plain))
 }

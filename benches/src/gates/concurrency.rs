@@ -7,8 +7,13 @@ use tapline_content::{Item, ItemPresave};
 use tapline_host_core::Host;
 use tokio::time::timeout;
 
-use super::{PATIENCE, Run, config, host_with, on_all_cores, serialisation::Case};
+use super::{
+    PATIENCE, Run, config, host_with, on_all_cores,
+    serialisation::{Case, LAZY},
+    wasm,
+};
 use crate::{
+    bare::{Bare, Ours as _},
     machine::{peak_resident_bytes, resident_bytes},
     measure::nanoseconds,
     stats::{self, Estimate},
@@ -20,20 +25,24 @@ pub(super) const PARALLEL: usize = 100;
 
 pub(super) fn run(run: &mut Run) -> Result<()> {
     on_all_cores(async {
-        let case = Case::new(2_400)?;
+        let case = Arc::new(Case::new(2_400)?);
         let host = host_with(config(100), "gate-lazy", Clock::default()).await?;
-        let (mut p95, mut wall) = (Vec::new(), Vec::new());
+        let bare = Arc::new(Bare::new(&config(100), &wasm("gate-lazy")?, LAZY, "item-presave").ours()?);
+        let (mut p95, mut wall, mut control) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=run.scale.pick(100, 40, 1) {
             let times = batch(&host, &case.item, &case.oracle).await?;
+            let bare = bare_batch(&bare, &case).await?;
             // The first one warms the pool.
             if round > 0 {
                 p95.push(stats::quantile(&times, 0.95));
                 wall.push(stats::quantile(&times, 1.0));
+                control.push(bare);
             }
         }
         run.millis("gate2.p95", &p95)?;
         run.millis("gate2.batch", &wall)?;
-        drop(host);
+        run.millis("gate2.batch.bare", &control)?;
+        drop((host, bare));
         for count in run.scale.pick(vec![1000, 4000], vec![1000, 4000], vec![40]) {
             run.say(format!("{count} alive at once"));
             alive(run, count).await?;
@@ -63,6 +72,21 @@ async fn batch(host: &Host, item: &Arc<Item>, oracle: &Arc<Item>) -> Result<Vec<
         times.push(time);
     }
     Ok(times)
+}
+
+/// The same through bare wasmtime: the time until all are done.
+async fn bare_batch(bare: &Arc<Bare>, case: &Arc<Case>) -> Result<f64> {
+    let start = Instant::now();
+    let calls: Vec<_> = (0..PARALLEL)
+        .map(|_| {
+            let (bare, case) = (Arc::clone(bare), Arc::clone(case));
+            tokio::spawn(async move { case.bare_lazy(&bare).await })
+        })
+        .collect();
+    for call in calls {
+        call.await??;
+    }
+    Ok(nanoseconds(start))
 }
 
 /// `count` requests that wait inside their guests until the last one has come.

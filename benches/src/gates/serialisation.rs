@@ -19,7 +19,7 @@ use crate::{
 };
 
 const FULL: &str = "tapline:content/item-presave@0.1.0";
-const LAZY: &str = "tapline:content/item-presave-lazy@0.1.0";
+pub(super) const LAZY: &str = "tapline:content/item-presave-lazy@0.1.0";
 
 pub(super) fn run(run: &mut Run) -> Result<()> {
     on_one_thread(async {
@@ -88,7 +88,7 @@ impl Case {
         Ok([stages.instantiate, stages.call, stages.teardown])
     }
 
-    async fn bare_lazy(&self, bare: &Bare) -> Result<[f64; 3]> {
+    pub(super) async fn bare_lazy(&self, bare: &Bare) -> Result<[f64; 3]> {
         let ((answer,), written, stages) =
             bare.call::<(Handle,), (Result<(), TapError>,)>(|state| Ok((state.lend(&self.item)?,))).await.ours()?;
         answer.map_err(wasmtime::Error::from).ours()?;

@@ -1,6 +1,6 @@
 //! What it costs to start: an engine, a host, a plugin from disk, 25 of them; and what a call costs that starts nothing.
 
-use std::{fs, hint::black_box, path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fs, hint::black_box, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
@@ -15,7 +15,7 @@ use wasmtime::{Engine, component::Component};
 use super::{Run, builder, config, large, on_all_cores, on_one_thread, read, serialisation::Case, serve, spec, wasm};
 use crate::{
     FULL, LAZY,
-    bare::{Bare, Ours as _},
+    bare::{self, Bare, Ours as _},
     machine::resident_bytes,
     measure::nanoseconds,
     plugin_path,
@@ -30,8 +30,8 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     on_all_cores(async {
         engines(run)?;
         loads(run).await?;
-        mapped(run, "airssys.load", wasm("gate-lazy")?)?;
-        mapped(run, "airssys.load-1mb", large::component(run.scale.pick(1_000_000, 1_000_000, 50_000), 1)?)?;
+        mapped(run, "airssys.load", wasm("gate-lazy")?).await?;
+        mapped(run, "airssys.load-1mb", large::component(run.scale.pick(1_000_000, 1_000_000, 50_000), 1)?).await?;
         start(run).await
     })?;
     serve::run(run)?;
@@ -118,33 +118,43 @@ async fn loaded(wasm: &[u8], count: u8, rounds: usize) -> Result<Vec<f64>> {
 }
 
 /// The cache alone: hashing the bytes, finding the file, checking and mapping it. Beside it, what the engine alone takes to map a
-/// file that nobody checks.
-fn mapped(run: &mut Run, id: &str, wasm: Vec<u8>) -> Result<()> {
+/// file that nobody checks, and then to link it and to make its first instance.
+async fn mapped(run: &mut Run, id: &str, wasm: Vec<u8>) -> Result<()> {
     let wasm: Arc<[u8]> = wasm.into();
     let directory = tempfile::tempdir()?;
     let engine = Engine::new(&engine_config(&config(4), false, swap_is_impossible())?).ours()?;
+    let linker = bare::link(&engine).ours()?;
     let unchecked = directory.path().join("unchecked");
-    fs::write(&unchecked, engine.precompile_component(&wasm).ours()?)?;
-    let (mut times, mut hashing, mut mapping) = (Vec::new(), Vec::new(), Vec::new());
+    let artifact = engine.precompile_component(&wasm).ours()?;
+    fs::write(&unchecked, &artifact)?;
+    let mut parts = BTreeMap::<_, Vec<f64>>::new();
+    let mut add = |part, start| parts.entry(part).or_default().push(nanoseconds(start));
     for round in 0..=run.scale.pick(200, 50, 1) {
         let settings = CacheConfig { directory: Some(directory.path().join("cache")), ..CacheConfig::default() };
         let cache = ArtifactCache::new(&engine, settings);
         let start = Instant::now();
         let loaded = cache.get_or_compile(&wasm)?;
-        let time = nanoseconds(start);
         if round > 0 {
+            add("cache", start);
             ensure!(loaded.source == Source::Disk, "it came from {:?}", loaded.source);
-            times.push(time);
         }
         drop((loaded, cache));
         let start = Instant::now();
         black_box(Wasm::new(wasm.clone()));
-        hashing.push(nanoseconds(start));
+        add("hash", start);
         let start = Instant::now();
-        black_box(map(&engine, &unchecked).ours()?);
-        mapping.push(nanoseconds(start));
+        black_box(blake3::hash(&artifact));
+        add("authenticator", start);
+        let start = Instant::now();
+        let component = map(&engine, &unchecked).ours()?;
+        add("engine", start);
+        let start = Instant::now();
+        let mut store = bare::store(&engine);
+        linker.instantiate_pre(&component).ours()?.instantiate_async(&mut store).await.ours()?;
+        drop(store);
+        add("first", start);
     }
-    for (part, times) in [("cache", times), ("hash", hashing), ("engine", mapping)] {
+    for (part, times) in parts {
         let id = format!("{id}.{part}");
         if id.contains("1mb") { run.millis(&id, &times) } else { run.micros(&id, &times) }?;
     }

@@ -136,7 +136,7 @@ async fn run(handler: Arc<Handler>, around: Option<Enclosing>, tell: watch::Send
     let (plugin, code) = (handler.plugin.name(), &handler.plugin.code);
     let bringing = Arc::clone(&handler);
     // A task within the task: should it panic, this one says so.
-    let brought = tokio::spawn(async move { code::bring_now(&bringing, Stages::begin(), around).await }).await;
+    let brought = tokio::spawn(async move { code::bring_now(&bringing, None, Stages::begin(), around).await }).await;
     let brought =
         brought.unwrap_or_else(|error| Err(LoadError::Engine { plugin: plugin.clone(), source: error.into() }));
     let brought = brought.map_err(|error| Arc::new(code.refused(error)));

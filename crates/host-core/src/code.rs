@@ -90,6 +90,11 @@ impl PluginCode {
         }
     }
 
+    /// The compiled component, if the cache has it. Maps a file.
+    pub(crate) fn find(&self) -> Option<Loaded> {
+        self.runtime.cache.find(self.key)
+    }
+
     /// The code, if it is here.
     pub(crate) fn get(&self) -> Option<Arc<Code>> {
         // Written once in a while, and read by every call: most calls leave the cache line as it is.
@@ -156,9 +161,11 @@ impl fmt::Debug for PluginCode {
 }
 
 /// Brings the code of the handler's plugin from the cache or the compiler, and tries it. For a plugin that nobody else knows
-/// yet, or by the one task that does so. `around`: the call that has a slot while it waits for this.
+/// yet, or by the one task that does so. `artifact`: what was found before. `around`: the call that has a slot while it waits
+/// for this.
 pub(crate) async fn bring_now(
     handler: &Arc<Handler>,
+    artifact: Option<Loaded>,
     mut stages: Stages,
     around: Option<Enclosing>,
 ) -> Result<Arc<Code>, LoadError> {
@@ -166,7 +173,7 @@ pub(crate) async fn bring_now(
     let (name, code) = (plugin.name(), &plugin.code);
     let gone = || LoadError::Engine { plugin: name.clone(), source: wasmtime::Error::msg("the host is gone") };
     let host = code.host.upgrade().ok_or_else(gone)?;
-    let (pre, artifact) = link(&host, plugin, runtime, &mut stages).await?;
+    let (pre, artifact) = link(&host, plugin, runtime, artifact, &mut stages).await?;
     let component = pre.component();
     let function = |(kind, interface): &(TapKind, usize)| {
         let Interface { name: interface, function, .. } = kind.interfaces[*interface];
@@ -197,11 +204,15 @@ pub(crate) async fn bring_now(
 /// The plugin's component, compiled and with what it imports. Beside it, where it came from.
 pub(crate) async fn link(
     host: &Inner,
-    plugin: &Plugin,
+    plugin: &Arc<Plugin>,
     runtime: &Arc<Runtime>,
+    artifact: Option<Loaded>,
     stages: &mut Stages,
 ) -> Result<(InstancePre<CallState>, Loaded), LoadError> {
-    let artifact = artifact(host, plugin, runtime).await?;
+    let artifact = match artifact {
+        Some(artifact) => artifact,
+        None => find_or_compile(host, plugin, runtime).await?,
+    };
     stages.end(if artifact.source == Source::Compiled { "compile" } else { "load artifact" });
     let level = level(&artifact);
     host.metrics.cache_loaded(level);
@@ -225,9 +236,10 @@ fn level(artifact: &Loaded) -> CacheLevel {
 }
 
 /// The compiled component: from the cache, else from the compiler.
-async fn artifact(host: &Inner, plugin: &Plugin, runtime: &Arc<Runtime>) -> Result<Loaded, LoadError> {
+async fn find_or_compile(host: &Inner, plugin: &Arc<Plugin>, runtime: &Arc<Runtime>) -> Result<Loaded, LoadError> {
     let (name, code) = (plugin.name(), &plugin.code);
-    if let Some(found) = compile::find(runtime, name, code.key).await? {
+    let finding = Arc::clone(plugin);
+    if let Some(found) = read::apart(name, false, move || Ok(finding.code.find())).await? {
         return Ok(found);
     }
     let kept = code.wasm.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use tapline_cache::{ArtifactKey, CacheError, Fingerprint, Loaded, Wasm, Worker};
+use tapline_cache::{CacheError, Fingerprint, Loaded, Wasm, Worker};
 use tapline_tap_dispatch::PluginName;
 use tokio::{sync::Semaphore, task::JoinError, time::timeout};
 use wasmparser::{Validator, WasmFeatures};
@@ -164,17 +164,6 @@ impl Compilations {
         });
         timeout(self.patience, running).await.map_err(|_elapsed| Without::Time)?.map_err(Without::Answer)
     }
-}
-
-/// The compiled plugin from the cache, where nothing is bounded because nothing is compiled.
-pub(crate) async fn find(
-    runtime: &Arc<Runtime>,
-    plugin: &PluginName,
-    key: ArtifactKey,
-) -> Result<Option<Loaded>, LoadError> {
-    let finding = Arc::clone(runtime);
-    let found = tokio::task::spawn_blocking(move || finding.cache.find(key)).await;
-    found.map_err(|error| LoadError::Engine { plugin: plugin.clone(), source: error.into() })
 }
 
 /// The compiled plugin from the compiler.

@@ -130,6 +130,8 @@ pub(crate) fn code_config(settings: CodeSettings) -> Config {
         .epoch_interruption(true)
         .consume_fuel(settings.fuel)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        // For debuggers and profilers of the host that do not follow frame pointers. Each load would hand it to the system.
+        .native_unwind_info(false)
         .wasm_simd(settings.enable_simd)
         .wasm_relaxed_simd(settings.enable_simd)
         // A plugin needs none of these; each one that is off is machinery that no guest can reach.

@@ -23,6 +23,7 @@ use crate::{
     error::{CallError, LoadError},
     host::Host,
     load::{self, Checked},
+    manifest::Manifest,
     observe::Used,
     plugin::{Plugin, PluginSpec},
     read,
@@ -153,14 +154,18 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
         crate::PluginSource::Bytes(bytes) => Some(Arc::clone(bytes)),
         crate::PluginSource::File(_) => None,
     };
+    let (name, at_once, inner) = (spec.name.clone(), read::is_small(&spec.source), Arc::clone(&host.inner));
+    let check = move || {
+        let wasm = read::read_now(&spec.name, &spec.source, inner.config.compilation.max_component_bytes)?;
+        let manifest = Manifest::read(&spec.name, wasm.bytes())?;
+        let checked = load::check(&inner, &spec, wasm, manifest, |_| Ok(Vec::new()))?;
+        let artifact = checked.plugin.code.find();
+        Ok((checked, artifact))
+    };
+    let (checked, artifact) = read::apart(&name, at_once, check).await?;
     let mut stages = Stages::begin();
-    let wasm = read::read(&spec.name, &spec.source, host.inner.config.compilation.max_component_bytes).await?;
-    stages.end("read");
-    let manifest = read::manifest(&spec.name, &wasm).await?;
-    let checked = load::check(&host.inner, &spec, wasm, manifest, |_| Ok(Vec::new()))?;
     let Checked { plugin, runtime, breaker, .. } = &checked;
-    stages.end("check");
-    let (pre, artifact) = code::link(&host.inner, plugin, runtime, &mut stages).await?;
+    let (pre, artifact) = code::link(&host.inner, plugin, runtime, artifact, &mut stages).await?;
     let mut found = exported(&artifact.component, &runtime.engine);
     // Where a function is in this list is where it is in the code.
     found.sort_by(|(one, ..), (other, ..)| one.cmp(other));

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use tapline_cache::Wasm;
+use tapline_cache::{Loaded as Artifact, Wasm};
 use tapline_limits::Limits;
 use tapline_tap_dispatch::{BreakerSettings, Contract, Override, Placement, PluginName, TapName};
 
@@ -62,12 +62,19 @@ pub(crate) struct Checked {
     taps: Vec<(TapName, TapKind, usize)>,
 }
 
+/// A plugin that was checked, with its code if the cache has it, and what that took.
+type Prepared = (Loaded, Option<Artifact>, Stages);
+
 /// Reads, checks and compiles one plugin, and tries it.
 pub(crate) async fn load(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
-    let mut stages = Stages::begin();
-    let wasm = read::read(&spec.name, &spec.source, host.config.compilation.max_component_bytes).await?;
-    stages.end("read");
-    load_wasm(host, spec, wasm, stages).await
+    let (name, at_once, host) = (spec.name.clone(), read::is_small(&spec.source), Arc::clone(host));
+    let prepare = move || {
+        let mut stages = Stages::begin();
+        let wasm = read::read_now(&spec.name, &spec.source, host.config.compilation.max_component_bytes)?;
+        stages.end("read");
+        prepare_now(&host, spec, wasm, stages)
+    };
+    finish(read::apart(&name, at_once, prepare).await?).await
 }
 
 /// [`load`] for what was read from the source before.
@@ -75,14 +82,25 @@ pub(crate) async fn load_wasm(
     host: &Arc<Inner>,
     spec: PluginSpec,
     wasm: Wasm,
-    mut stages: Stages,
+    stages: Stages,
 ) -> Result<Loaded, LoadError> {
-    let manifest = read::manifest(&spec.name, &wasm).await?;
+    let (name, at_once, host) = (spec.name.clone(), read::is_small(&spec.source), Arc::clone(host));
+    finish(read::apart(&name, at_once, move || prepare_now(&host, spec, wasm, stages)).await?).await
+}
+
+fn prepare_now(host: &Arc<Inner>, spec: PluginSpec, wasm: Wasm, mut stages: Stages) -> Result<Prepared, LoadError> {
+    let manifest = Manifest::read(&spec.name, wasm.bytes())?;
     let loaded = check_plugin(host, spec, wasm, manifest)?;
     stages.end("check");
+    // Here and not where it is needed, so that one thread does it all.
+    let artifact = loaded.plugin.code.find();
+    Ok((loaded, artifact, stages))
+}
+
+async fn finish((loaded, artifact, stages): Prepared) -> Result<Loaded, LoadError> {
     // A plugin has at least one: any of them will do.
     if let Some(handler) = loaded.handlers().next() {
-        code::bring_now(handler, stages, Enclosing::current()).await?;
+        code::bring_now(handler, artifact, stages, Enclosing::current()).await?;
     }
     Ok(loaded)
 }
@@ -90,8 +108,7 @@ pub(crate) async fn load_wasm(
 /// Reads and checks one plugin: everything that can be known without its code, which the first call brings.
 pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
     let (host, plugin) = (Arc::clone(host), spec.name.clone());
-    let loading = tokio::task::spawn_blocking(move || load_lazily_now(&host, spec));
-    loading.await.map_err(|error| LoadError::Engine { plugin, source: error.into() })?
+    read::apart(&plugin, read::is_small(&spec.source), move || load_lazily_now(&host, spec)).await
 }
 
 /// [`load_lazily`] for many plugins. The answers are in their order.

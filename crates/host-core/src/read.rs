@@ -11,23 +11,34 @@ use std::{
 use tapline_cache::Wasm;
 use tapline_tap_dispatch::PluginName;
 
-use crate::{error::LoadError, manifest::Manifest, plugin::PluginSource};
+use crate::{error::LoadError, plugin::PluginSource};
 
 /// So many bytes are hashed within the time that another thread needs to begin with it, and looked at within a quarter of a
-/// millisecond, if they are all parts of three bytes.
-const HASHED_AT_ONCE: usize = 64 << 10;
+/// millisecond, if they are all parts of three bytes. The code that is made of them is mapped in a fifth of one.
+const AT_ONCE: usize = 64 << 10;
+
+/// Whether what has so many bytes is dealt with at once.
+pub(crate) fn is_small(source: &PluginSource) -> bool {
+    matches!(source, PluginSource::Bytes(bytes) if bytes.len() <= AT_ONCE)
+}
+
+/// Does what takes as long as the plugin is large: at once, or where nobody waits for the thread.
+pub(crate) async fn apart<T: Send + 'static>(
+    name: &PluginName,
+    at_once: bool,
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    if at_once {
+        return work();
+    }
+    let working = tokio::task::spawn_blocking(work);
+    working.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
+}
 
 /// The bytes of a component that is not too large to be looked at, hashed.
 pub(crate) async fn read(name: &PluginName, source: &PluginSource, max: u64) -> Result<Wasm, LoadError> {
-    if let PluginSource::Bytes(bytes) = source
-        && bytes.len() <= HASHED_AT_ONCE
-    {
-        return read_now(name, source, max);
-    }
-    let (plugin, source) = (name.clone(), source.clone());
-    // Reading and hashing take long enough to hold up the other tasks of this thread.
-    let reading = tokio::task::spawn_blocking(move || read_now(&plugin, &source, max));
-    reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
+    let (plugin, component) = (name.clone(), source.clone());
+    apart(name, is_small(source), move || read_now(&plugin, &component, max)).await
 }
 
 /// [`read`] on this thread, which waits for the disk.
@@ -42,16 +53,6 @@ pub(crate) fn read_now(name: &PluginName, source: &PluginSource, max: u64) -> Re
             Err(Err(source)) => Err(LoadError::Read { plugin: name.clone(), path: path.clone(), source }),
         },
     }
-}
-
-/// What a component says about itself. A large one may have millions of parts: it is looked at where nobody waits for the thread.
-pub(crate) async fn manifest(name: &PluginName, wasm: &Wasm) -> Result<Manifest, LoadError> {
-    if wasm.bytes().len() <= HASHED_AT_ONCE {
-        return Manifest::read(name, wasm.bytes());
-    }
-    let (plugin, component) = (name.clone(), wasm.clone());
-    let reading = tokio::task::spawn_blocking(move || Manifest::read(&plugin, component.bytes()));
-    reading.await.map_err(|error| LoadError::Engine { plugin: name.clone(), source: error.into() })?
 }
 
 /// Reads a file that is not larger than `max` bytes, as a host reads its plugins. Blocks.

@@ -12,13 +12,13 @@ use sqlx::{
     Arguments, AssertSqlSafe, Column, ConnectOptions, Connection as _, Decode, Either, Executor, Row, SqlSafeStr,
     Sqlite as Driver, SqliteConnection, Statement, TypeInfo, ValueRef,
     error::BoxDynError,
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteStatement, SqliteValueRef},
+    sqlite::{SqliteArguments, SqliteColumn, SqliteConnectOptions, SqliteRow, SqliteStatement, SqliteValueRef},
 };
 use tapline_host_core::cut;
 
 use crate::{
     config::{DatabaseConfig, MAX_BYTES, MAX_COLUMNS, MAX_ROWS},
-    connections::{Connections, plain},
+    connections::{Connection, Connections, Known, STATEMENTS, plain},
     error::{DatabaseError, QueryError},
     sqlite_guard::{self, Running},
     value::{Rows, Value},
@@ -27,10 +27,16 @@ use crate::{
 /// Rows that a connection reads ahead. Few, because SQLite makes a row before it can be counted, and each may have 4 MiB; more
 /// than one, because a thread that waits for the reader of each row costs more than the row.
 const ROWS_AHEAD: usize = 4;
-/// How a transaction begins, in one message to the connection's thread. Without the read, SQLite compiles with the schema that
-/// it last saw, notices a change only at the first row, and compiles again; sqlx would go on with the columns of the first
-/// time, and panic at a new one. A transaction that has read something keeps its schema.
+/// How the transaction begins in which a statement runs for the first time, in one message to the connection's thread. Without
+/// the read, SQLite compiles with the schema that it last saw, notices a change only at the first row, and compiles again; sqlx
+/// would go on with the columns of the first time, and panic at a new one. A transaction that has read something keeps its schema.
 const BEGIN: &str = "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1";
+/// The memory that a statement may take to be kept, in bytes. With [`STATEMENTS`], 4 MiB for each connection; a statement of
+/// plugins takes some thousand bytes.
+const MAX_KEPT: usize = 64 << 10;
+/// So often a statement may have had to be compiled again, because the schema had changed. After that it counts as one that
+/// compiles others while it runs, as full text search does.
+const MAX_UNSETTLED: u8 = 3;
 /// Longest message of SQLite that a guest is told, in bytes: it may repeat a part of the statement.
 const MAX_MESSAGE: usize = 1024;
 
@@ -86,15 +92,16 @@ impl Sqlite {
             return Err(QueryError::Invalid("the statement contains a NUL character".to_owned()));
         }
         let mut connection = self.pool.get().await.map_err(|error| query_error(&plain(error), None))?;
-        // Until it is known that the query has come to its end. Dropped before that, it may still be running.
-        connection.is_busy = true;
+        // Until it is known that the query has come to a good end. Dropped before that, it may still be running.
+        connection.is_unsettled = true;
         // Declared after the connection, and so dropped before it: nobody else has the connection yet.
         let running = Arc::clone(&connection.guard).begin();
-        let failure = match ask(&mut connection.sqlite, &running, sql, parameters).await {
-            Ok(rows) => {
-                connection.is_busy = false;
+        let failure = match ask(&mut connection, &running, sql, parameters).await {
+            Ok((rows, Keeping::Yes)) => {
+                connection.is_unsettled = false;
                 return Ok(rows);
             }
+            Ok((rows, Keeping::No)) => return Ok(rows),
             Err(failure) => failure,
         };
         Err(match failure {
@@ -115,8 +122,7 @@ fn options(path: &Path, config: &DatabaseConfig) -> SqliteConnectOptions {
         // The authorizer refuses first. This and `read_only` hold should it have a gap.
         .pragma("query_only", "ON")
         .busy_timeout(config.busy_timeout)
-        // A statement that is kept remembers its columns, as above.
-        .statement_cache_capacity(0)
+        .statement_cache_capacity(STATEMENTS)
         .row_buffer_size(ROWS_AHEAD)
         // The span of the host function has the statement, escaped.
         .disable_statement_logging()
@@ -147,58 +153,104 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// Whether the connection may keep the statement for its next query.
+enum Keeping {
+    Yes,
+    No,
+}
+
+/// Asks in one message, if the connection has looked at this statement before. One that compiles others while it runs takes
+/// two: it cannot be told from one that has to be compiled again, and so does not do without the transaction.
 async fn ask(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     running: &Running,
     sql: &str,
     parameters: Vec<Value>,
-) -> Result<Rows, Failure> {
-    // Dropped at the end, which sends a rollback to the connection's thread and does not wait for it.
-    let mut transaction = connection.begin_with(BEGIN).await.map_err(Failure::Connection)?;
-    // Declared after the transaction, and so dropped before it: the rollback is not the guest's.
-    let _guest = running.guest();
-    let statement = transaction.prepare(AssertSqlSafe(sql).into_sql_str()).await?;
-    let compiled = sqlite_guard::compiled(&mut transaction.lock_handle().await?, sql);
-    check(compiled, &statement, parameters.len())?;
-    let mut answer = Answer::new(&statement)?;
-    let mut events = transaction.fetch_many(statement.query_with(arguments(parameters)?));
-    let mut complete = false;
-    while let Some(event) = events.try_next().await? {
-        match event {
-            Either::Left(_done) => complete = true,
-            Either::Right(row) => answer.add(&row)?,
-        }
+) -> Result<(Rows, Keeping), Failure> {
+    let given = parameters.len();
+    let arguments = arguments(parameters)?;
+    let Some(known) = connection.known.get(sql) else {
+        return first(connection, running, sql, arguments, given, 0).await;
+    };
+    check_parameters(known.parameters, given)?;
+    let answer = Answer::new(known.columns.clone());
+    let query = sqlx::query_with(AssertSqlSafe(sql), arguments.clone());
+    if known.unsettled == MAX_UNSETTLED {
+        let mut transaction = connection.sqlite.begin_with(BEGIN).await.map_err(Failure::Connection)?;
+        let guest = running.guest();
+        let rows = answer.collect(&mut transaction, query.persistent(false)).await?;
+        drop(guest);
+        transaction.rollback().await.map_err(Failure::Connection)?;
+        return Ok((rows, Keeping::Yes));
     }
-    // A thread that died does not say so: its rows only stop.
-    if complete { Ok(answer.rows) } else { Err(Failure::Connection(sqlx::Error::WorkerCrashed)) }
+    if let Some(result) = running.settled(answer.collect(&mut connection.sqlite, query)).await {
+        return Ok((result?, Keeping::Yes));
+    }
+    let unsettled = known.unsettled + 1;
+    // What sqlx keeps has the columns of the old schema.
+    connection.known.clear();
+    connection.sqlite.clear_cached_statements().await.map_err(Failure::Connection)?;
+    first(connection, running, sql, arguments, given, unsettled).await
 }
 
-/// Refuses what the authorizer does not, and what sqlx would misunderstand, before anything runs.
+/// Looks at a statement before it runs.
+async fn first(
+    connection: &mut Connection,
+    running: &Running,
+    sql: &str,
+    arguments: SqliteArguments,
+    given: usize,
+    unsettled: u8,
+) -> Result<(Rows, Keeping), Failure> {
+    // Dropped before its end, it sends a rollback to the connection's thread, which does that before it settles.
+    let mut transaction = connection.sqlite.begin_with(BEGIN).await.map_err(Failure::Connection)?;
+    // Declared after the transaction, and so dropped before it: the rollback is not the guest's.
+    let guest = running.guest();
+    let statement = transaction.prepare(AssertSqlSafe(sql).into_sql_str()).await?;
+    let compiled = sqlite_guard::compiled(&mut transaction.lock_handle().await?, sql);
+    let (compiled, parameters) = check(compiled, &statement)?;
+    check_parameters(parameters, given)?;
+    let mut answer = Answer::new(Vec::new());
+    answer.name(statement.columns())?;
+    let rows = answer.collect(&mut transaction, statement.query_with(arguments)).await?;
+    drop(guest);
+    // The next query may begin at once, and sqlx lets none begin before this one has ended.
+    transaction.rollback().await.map_err(Failure::Connection)?;
+    if compiled.bytes > MAX_KEPT {
+        return Ok((rows, Keeping::No));
+    }
+    connection.known.insert(sql.to_owned(), Known { columns: rows.columns.clone(), parameters, unsettled });
+    Ok((rows, Keeping::Yes))
+}
+
+/// Refuses what the authorizer does not, and what sqlx would misunderstand, before anything runs. How many parameters the
+/// statement takes.
 fn check(
     compiled: Option<sqlite_guard::Statement>,
     statement: &SqliteStatement,
-    parameters: usize,
-) -> Result<(), QueryError> {
+) -> Result<(sqlite_guard::Statement, usize), QueryError> {
     let Some(compiled) = compiled else {
         return Err(QueryError::Invalid("a query is one statement, with nothing behind its semicolon".to_owned()));
     };
     if !compiled.read_only {
         return Err(QueryError::NotAllowed("the database can only be read".to_owned()));
     }
-    if let Some(name) = compiled.named_parameter {
+    if let Some(name) = &compiled.named_parameter {
         return Err(QueryError::Invalid(format!("the parameter `{name}` has a name: write `?` or `?1`")));
     }
-    let placeholders = match statement.parameters() {
+    let parameters = match statement.parameters() {
         Some(Either::Right(count)) => count,
         Some(Either::Left(types)) => types.len(),
         None => 0,
     };
-    if placeholders != parameters {
-        return Err(QueryError::Invalid(format!(
-            "the statement takes {placeholders} parameters, and got {parameters}"
-        )));
+    Ok((compiled, parameters))
+}
+
+fn check_parameters(takes: usize, given: usize) -> Result<(), QueryError> {
+    if takes == given {
+        return Ok(());
     }
-    Ok(())
+    Err(QueryError::Invalid(format!("the statement takes {takes} parameters, and got {given}")))
 }
 
 fn arguments(parameters: Vec<Value>) -> Result<SqliteArguments, sqlx::Error> {
@@ -224,20 +276,48 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(statement: &SqliteStatement) -> Result<Self, QueryError> {
-        let columns = statement.columns();
+    fn new(columns: Vec<String>) -> Self {
+        let bytes = columns.iter().map(String::len).sum();
+        Self { rows: Rows { columns, rows: Vec::new() }, bytes }
+    }
+
+    /// Names the columns, if they have other names than was thought.
+    fn name(&mut self, columns: &[SqliteColumn]) -> Result<(), QueryError> {
+        let names = || columns.iter().map(Column::name);
+        if names().eq(self.rows.columns.iter()) {
+            return Ok(());
+        }
         if columns.len() > MAX_COLUMNS {
             let message = format!("the statement returns {} columns, {MAX_COLUMNS} are allowed", columns.len());
             return Err(QueryError::TooLarge(message));
         }
-        let columns: Vec<String> = columns.iter().map(|column| column.name().to_owned()).collect();
-        let bytes = columns.iter().map(String::len).sum();
-        Ok(Self { rows: Rows { columns, rows: Vec::new() }, bytes })
+        *self = Self::new(names().map(str::to_owned).collect());
+        Ok(())
+    }
+
+    async fn collect(
+        mut self,
+        connection: &mut SqliteConnection,
+        query: sqlx::query::Query<'_, Driver, SqliteArguments>,
+    ) -> Result<Rows, Failure> {
+        let mut events = connection.fetch_many(query);
+        let mut complete = false;
+        while let Some(event) = events.try_next().await? {
+            match event {
+                Either::Left(_done) => complete = true,
+                Either::Right(row) => self.add(&row)?,
+            }
+        }
+        // A thread that died does not say so: its rows only stop.
+        if complete { Ok(self.rows) } else { Err(Failure::Connection(sqlx::Error::WorkerCrashed)) }
     }
 
     fn add(&mut self, row: &SqliteRow) -> Result<(), QueryError> {
         if self.rows.rows.len() == MAX_ROWS {
             return Err(QueryError::TooLarge(format!("there are more than {MAX_ROWS} rows")));
+        }
+        if self.rows.rows.is_empty() {
+            self.name(row.columns())?;
         }
         let mut values = Vec::with_capacity(self.rows.columns.len());
         for (index, column) in self.rows.columns.iter().enumerate() {
@@ -293,5 +373,47 @@ fn query_error(error: &sqlx::Error, refused: Option<String>) -> QueryError {
         ffi::SQLITE_READONLY if code == ffi::SQLITE_READONLY => QueryError::NotAllowed(message),
         ffi::SQLITE_TOOBIG => QueryError::TooLarge(message),
         _ => QueryError::Unavailable(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn connection() -> Connection {
+        let connections = Connections(options(Path::new(":memory:"), &DatabaseConfig::default()).in_memory(true));
+        deadpool::managed::Manager::create(&connections).await.unwrap()
+    }
+
+    async fn asked(connection: &mut Connection, sql: &str) -> Keeping {
+        let running = Arc::clone(&connection.guard).begin();
+        match ask(connection, &running, sql, Vec::new()).await {
+            Ok((_, keeping)) => keeping,
+            Err(_) => panic!("{sql} failed"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_is_known_is_not_compiled_again() {
+        let mut connection = connection().await;
+        for _ in 0..10 {
+            assert!(matches!(asked(&mut connection, "SELECT 1").await, Keeping::Yes));
+            let known = connection.known.get("SELECT 1").map(|known| (known.unsettled, known.columns.clone()));
+            assert_eq!(known, Some((0, vec!["1".to_owned()])));
+            assert_eq!(connection.sqlite.cached_statements_size(), 1);
+        }
+        let running = Arc::clone(&connection.guard).begin();
+        let other = running.settled((&mut connection.sqlite).fetch_all("SELECT 2")).await;
+        assert!(other.is_none(), "another one would have to be compiled");
+    }
+
+    #[tokio::test]
+    async fn a_large_statement_is_not_kept() {
+        let mut connection = connection().await;
+        // SQLite keeps the text, and the value that it makes of it.
+        let large = format!("SELECT '{}'", "x".repeat(MAX_KEPT / 2));
+        assert!(matches!(asked(&mut connection, &large).await, Keeping::No));
+        assert!(!connection.known.contains_key(&large));
+        assert!(matches!(asked(&mut connection, &large[..1000].replace("'x", "'x' AS x --")).await, Keeping::Yes));
     }
 }

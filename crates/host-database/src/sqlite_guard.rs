@@ -56,6 +56,10 @@ pub(crate) struct Guard {
     stop: AtomicBool,
     /// Whether what is compiled is the guest's, and not what the host needs around it.
     guest: AtomicBool,
+    /// Whether nothing is to be compiled, because what runs was compiled and looked at before.
+    settled: AtomicBool,
+    /// Whether something was to be compiled all the same.
+    unsettled: AtomicBool,
     refused: Mutex<Option<String>>,
 }
 
@@ -64,6 +68,7 @@ impl Guard {
     pub(crate) fn begin(self: Arc<Self>) -> Running {
         self.stop.store(false, Relaxed);
         self.guest.store(false, Relaxed);
+        self.settled.store(false, Relaxed);
         self.take_refused();
         Running(self)
     }
@@ -81,6 +86,17 @@ impl Running {
     pub(crate) fn guest(&self) -> Guest<'_> {
         self.0.guest.store(true, Relaxed);
         Guest(&self.0)
+    }
+
+    /// Runs a statement that was compiled before: SQLite may not compile it, or anything else, until it has ended. None: it
+    /// would have to, because the schema has changed, or because the statement is one that compiles others. What was found
+    /// until then is not to be relied on.
+    pub(crate) async fn settled<T>(&self, run: impl Future<Output = T>) -> Option<T> {
+        self.0.unsettled.store(false, Relaxed);
+        self.0.settled.store(true, Relaxed);
+        let result = run.await;
+        self.0.settled.store(false, Relaxed);
+        (!self.0.unsettled.load(Relaxed)).then_some(result)
     }
 
     /// What the authorizer has refused since the query began, or since this was last asked.
@@ -143,6 +159,8 @@ pub(crate) struct Statement {
     pub(crate) read_only: bool,
     /// A parameter with a name, which sqlx cannot fill in.
     pub(crate) named_parameter: Option<String>,
+    /// The memory that it takes, in bytes.
+    pub(crate) bytes: usize,
 }
 
 /// Finds the statement that sqlx has compiled from `sql`. `None`: `sql` is not one statement, but none, several, or one
@@ -173,7 +191,9 @@ pub(crate) fn compiled(handle: &mut LockedSqliteHandle<'_>, sql: &str) -> Option
         // A number is the only name that sqlx knows: `?2`.
         (!name.to_bytes().starts_with(b"?")).then(|| name.to_string_lossy().into_owned())
     });
-    Some(Statement { read_only, named_parameter })
+    // SAFETY: `statement` is alive, as above.
+    let bytes = unsafe { ffi::sqlite3_stmt_status(statement, ffi::SQLITE_STMTSTATUS_MEMUSED, 0) };
+    Some(Statement { read_only, named_parameter, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
 }
 
 /// A statement without what may follow it.
@@ -209,6 +229,10 @@ unsafe extern "C" fn authorize(
 ) -> c_int {
     // SAFETY: `guard` is what `install` registered together with this function, alive while the connection is open.
     let guard = unsafe { &*guard.cast::<Guard>() };
+    if guard.settled.load(Relaxed) {
+        guard.unsettled.store(true, Relaxed);
+        return ffi::SQLITE_DENY;
+    }
     // SAFETY: SQLite passes null or C strings that live for this call.
     let (first, second) = unsafe { (c_str(first), c_str(second)) };
     let name = |text: Option<&CStr>| text.map(CStr::to_string_lossy).unwrap_or_default().into_owned();

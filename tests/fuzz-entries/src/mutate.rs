@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use wasm_encoder::{ComponentSectionId, Encode};
 use wasm_mutate::WasmMutate;
-use wasmparser::{Parser, Payload};
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 /// Work after which a mutation is given up, in the units of `wasm-mutate`: a large module takes about 100 ms.
 const EFFORT: u64 = 1000;
@@ -71,6 +71,8 @@ pub fn mutate(component: &[u8], seed: u64, preserve: bool) -> Option<Vec<u8>> {
 
 /// The same of a core module by itself.
 pub fn mutate_module(module: &[u8], seed: u64, preserve: bool) -> Option<Vec<u8>> {
+    // `wasm-mutate` takes indices for what they say, and panics at those of a module that is not valid.
+    Validator::new_with_features(WasmFeatures::all()).validate_all(module).ok()?;
     let mut mutate = WasmMutate::default();
     mutate.seed(seed).preserve_semantics(preserve).fuel(EFFORT);
     mutate.run(module).ok()?.find_map(Result::ok)

@@ -297,5 +297,64 @@ async fn what_the_program_writes_is_seen_at_once_and_so_are_new_columns() {
         assert_eq!(found.rows, [[Value::Integer(1), Value::Integer(2)], [Value::Integer(3), Value::Integer(4)]]);
         sqlx::raw_sql("ALTER TABLE t DROP COLUMN x").execute(&mut owner).await.unwrap();
         assert_eq!(site.ask(all, []).await.unwrap().rows, [[Value::Integer(2)], [Value::Integer(4)]]);
+        // However often: a connection keeps statements compiled, and gives up on one that does not stay so.
+        for number in 0..10 {
+            let add = format!("ALTER TABLE t ADD COLUMN c{number} DEFAULT {number}");
+            sqlx::raw_sql(AssertSqlSafe(add)).execute(&mut owner).await.unwrap();
+            for _ in 0..2 {
+                let found = site.ask(all, []).await.unwrap();
+                assert_eq!((found.columns.len(), found.rows.len()), (number + 2, 2), "{mode}");
+                assert_eq!(found.columns.last(), Some(&format!("c{number}")));
+                let last = i64::try_from(number).unwrap();
+                assert_eq!(found.rows[1].last(), Some(&Value::Integer(last)));
+            }
+        }
+        let wide: Vec<String> = (10..MAX_COLUMNS).map(|number| format!("ALTER TABLE t ADD COLUMN c{number}")).collect();
+        sqlx::raw_sql(AssertSqlSafe(wide.join(";"))).execute(&mut owner).await.unwrap();
+        let error = site.ask(all, []).await.unwrap_err();
+        assert!(matches!(&error, QueryError::TooLarge(message) if message.contains("columns")), "{error:?}");
+    }
+}
+
+/// It compiles statements of its own while it runs, some of them each time.
+#[tokio::test]
+async fn full_text_search_finds_what_is_there_each_time() {
+    let site = Site::new("CREATE VIRTUAL TABLE search USING fts5 (title); INSERT INTO search VALUES ('one two')").await;
+    let mut owner = site.owner().await;
+    for number in 1..10 {
+        for sql in [
+            "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rank",
+            "SELECT rowid FROM search WHERE search MATCH ? ORDER BY bm25(search)",
+            "SELECT rowid FROM search WHERE search MATCH ?",
+        ] {
+            let found = site.ask(sql, [text("two")]).await.unwrap();
+            assert_eq!((found.columns, found.rows.len()), (vec!["rowid".to_owned()], number), "{sql}");
+            assert!(site.ask(sql, [text("seven")]).await.unwrap().rows.is_empty(), "{sql}");
+        }
+        sqlx::raw_sql("INSERT INTO search VALUES ('and two')").execute(&mut owner).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_statement_means_the_same_each_time() {
+    let site = Site::new("CREATE TABLE t (x)").await;
+    for round in 0..3 {
+        for number in 0..100 {
+            // More than a connection keeps; and some that are too large to be kept.
+            let sum = "+ 0".repeat(if number % 10 == 0 { 90 } else { 1 });
+            let wide = if number % 10 == 0 { ", 1 AS y".repeat(90) } else { String::new() };
+            let found =
+                site.ask(&format!("SELECT ? + {number} {sum} AS x{wide}"), [Value::Integer(round)]).await.unwrap();
+            assert_eq!(found.rows[0][0], Value::Integer(round + number));
+        }
+        // What is wrong with it stays wrong.
+        for _ in 0..3 {
+            let error = site.ask("SELECT ?", []).await.unwrap_err();
+            assert_eq!(error, QueryError::Invalid("the statement takes 1 parameters, and got 0".to_owned()));
+            assert_eq!(site.ask("SELECT ?", [Value::Integer(round)]).await.unwrap().rows, [[Value::Integer(round)]]);
+            assert!(matches!(site.error("DELETE FROM t").await, QueryError::NotAllowed(_)));
+            assert!(matches!(site.error("SELECT abs(-9223372036854775808)").await, QueryError::Invalid(_)));
+            assert!(matches!(site.error("SELECT 1; SELECT 2").await, QueryError::Invalid(_)));
+        }
     }
 }
