@@ -89,6 +89,34 @@ impl Bare {
     ///
     /// What wasmtime says.
     pub fn new(config: &HostConfig, component: &[u8], interface: &str, function: &str) -> wasmtime::Result<Self> {
+        Self::linked(config, component, interface, function, |_| Ok(()))
+    }
+
+    /// [`Bare::new`] with a clock that waits, so that each call needs a fiber.
+    ///
+    /// # Errors
+    ///
+    /// What wasmtime says.
+    pub fn waiting(config: &HostConfig, component: &[u8], interface: &str, function: &str) -> wasmtime::Result<Self> {
+        Self::linked(config, component, interface, function, |linker| {
+            linker.allow_shadowing(true);
+            let mut clock = linker.instance("tapline:bench/clock@0.1.0")?;
+            clock.func_wrap_async("wait", |_: Context<'_>, (milliseconds,): (u32,)| {
+                Box::new(async move {
+                    tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
+                    Ok(())
+                })
+            })
+        })
+    }
+
+    fn linked(
+        config: &HostConfig,
+        component: &[u8],
+        interface: &str,
+        function: &str,
+        more: impl FnOnce(&mut Linker<State>) -> wasmtime::Result<()>,
+    ) -> wasmtime::Result<Self> {
         let settings = engine_config(config, false, swap_is_impossible()).map_err(wasmtime::Error::new)?;
         let engine = Engine::new(&settings)?;
         let component = Component::new(&engine, component)?;
@@ -96,7 +124,9 @@ impl Bare {
             .get_export_index(None, interface)
             .and_then(|instance| component.get_export_index(Some(&instance), function))
             .ok_or_else(|| wasmtime::Error::msg(format!("the component has no {function} in {interface}")))?;
-        let pre = link(&engine)?.instantiate_pre(&component)?;
+        let mut linker = link(&engine)?;
+        more(&mut linker)?;
+        let pre = linker.instantiate_pre(&component)?;
         Ok(Self { engine, pre, function })
     }
 
@@ -211,11 +241,6 @@ pub(crate) fn link(engine: &Engine) -> wasmtime::Result<Linker<State>> {
         },
     )?;
     let mut clock = linker.instance("tapline:bench/clock@0.1.0")?;
-    clock.func_wrap_async("wait", |_: Context<'_>, (milliseconds,): (u32,)| {
-        Box::new(async move {
-            tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
-            Ok(())
-        })
-    })?;
+    clock.func_wrap("wait", |_: Context<'_>, _: (u32,)| Ok(()))?;
     Ok(linker)
 }

@@ -65,7 +65,7 @@ async fn all(run: &mut Run, requests: Vec<JoinHandle<Result<()>>>) -> usize {
 
 async fn waits(run: &mut Run, counts: &[usize]) -> Result<usize> {
     let host = host_with(config(SLOTS), "waiting", Clock::default()).await?;
-    let bare = Arc::new(Bare::new(&config(SLOTS), &wasm("waiting")?, WAITING, "run").ours()?);
+    let bare = Arc::new(Bare::waiting(&config(SLOTS), &wasm("waiting")?, WAITING, "run").ours()?);
     let mut unanswered = 0;
     for &count in counts {
         run.say(format!("{count} requests that wait {WAIT} ms inside the guest"));
