@@ -29,12 +29,19 @@ const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// Answers requests until `stop` is ready, then until those that run are answered. When it is dropped, so are they.
 ///
-/// `timeout`: how long a client may take for the head of a request, and to take more of an answer.
-pub(crate) async fn serve(listener: TcpListener, router: Router, timeout: Duration, stop: impl Future<Output = ()>) {
+/// `timeout`: how long a client may take for the head of a request, and to take more of an answer. `most`: connections at the
+/// same time; whoever comes then waits in the queue of the system, which has an end as well.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    timeout: Duration,
+    most: usize,
+    stop: impl Future<Output = ()>,
+) {
     let (stopping, _) = watch::channel(());
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(timeout);
-    let (cut_off, no_room) = (Arc::new(Seldom::default()), Seldom::default());
+    let (cut_off, no_room, full) = (Arc::new(Seldom::default()), Seldom::default(), Seldom::default());
     let mut open = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -42,10 +49,15 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, timeout: Durati
             () = &mut stop => break,
             // Taken out as they end: the set is as large as what is open.
             Some(_ended) = open.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if open.len() < most => match accepted {
                 Ok((stream, _)) => {
                     let stream = Awaited { stream, timeout, waiting: None, cut_off: Arc::clone(&cut_off) };
                     open.spawn(answer(stream, builder.clone(), router.clone(), stopping.subscribe()));
+                    if open.len() >= most
+                        && let Some(times) = full.happened(Instant::now())
+                    {
+                        tracing::warn!(connections = most, times, "no more connections are taken until one of them ends");
+                    }
                 }
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {

@@ -63,4 +63,7 @@ pub use action::SpecSource;
 pub use error::PageError;
 pub use operator::OperatorToken;
 pub use page::{Page, Timing};
-pub use server::{DEFAULT_CLIENT_TIMEOUT, DEFAULT_DRAIN, DEFAULT_PAGE_SIZE, DEFAULT_TITLE, Server, ServerConfig};
+pub use server::{
+    DEFAULT_CLIENT_TIMEOUT, DEFAULT_DRAIN, DEFAULT_MAX_CONNECTIONS, DEFAULT_PAGE_SIZE, DEFAULT_TITLE, Server,
+    ServerConfig,
+};

@@ -40,6 +40,9 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// answered all who read.
 pub const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Connections at the same time: four for each slot of the default pool, as browsers keep some open for later.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 4000;
+
 /// The settings of a [`Server`]. Start from `default()` and change what differs.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -59,6 +62,10 @@ pub struct ServerConfig {
     /// is its connection; one that waits for a next request is closed after the same time. It does not bound an answer that
     /// is read slowly, byte by byte. Defaults to [`DEFAULT_CLIENT_TIMEOUT`].
     pub client_timeout: Duration,
+    /// Connections at the same time, at least one. Whoever comes when they are all taken waits until one ends, in the queue of the
+    /// system; the log says so, once a minute. How many files the process may open is a bound as well. Defaults to
+    /// [`DEFAULT_MAX_CONNECTIONS`].
+    pub max_connections: usize,
     /// Where a plugin comes from when an operator has it loaded again. Defaults to none: that cannot be done then.
     pub specs: Option<SpecSource>,
     /// What a [`Recorder`](tapline_telemetry::Recorder) of the program keeps, for operators to look at. Defaults to nothing.
@@ -74,6 +81,7 @@ impl Default for ServerConfig {
             drain: DEFAULT_DRAIN,
             operator_token: None,
             client_timeout: DEFAULT_CLIENT_TIMEOUT,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
             specs: None,
             traces: Traces::new(0),
         }
@@ -138,8 +146,9 @@ impl Server {
             // The sender is dropped only when this future is dropped as well.
             let _ = stopped.await;
         };
+        let ServerConfig { client_timeout, max_connections, .. } = self.inner.config;
         let mut serving =
-            std::pin::pin!(connections::serve(listener, router, self.inner.config.client_timeout, stopped));
+            std::pin::pin!(connections::serve(listener, router, client_timeout, max_connections.max(1), stopped));
         {
             let cron = std::pin::pin!(self.cron());
             let watch = std::pin::pin!(self.watch());

@@ -87,6 +87,34 @@ async fn a_server_that_ends_does_not_wait_for_clients_that_stand_still() {
 }
 
 #[tokio::test]
+async fn whoever_comes_when_all_connections_are_taken_waits_for_one() {
+    let config = ServerConfig { max_connections: 2, ..ServerConfig::default() };
+    let mut site = Site::with(&[], config, HostConfig { pool_size: 10, ..HostConfig::default() }).await;
+    warnings();
+    let ask = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(address(&site)).await.unwrap();
+        client.write_all(ask).await.unwrap();
+        clients.push(client);
+    }
+    let [first, second, third] = &mut clients[..] else { unreachable!("there are three") };
+    let mut byte = [0];
+    for served in [&mut *first, second] {
+        served.read_exact(&mut byte).await.unwrap();
+    }
+    // Nothing comes for it, however long that is looked at.
+    assert!(tokio::time::timeout(Duration::from_millis(200), third.read_exact(&mut byte)).await.is_err());
+    first.shutdown().await.unwrap();
+    third.read_exact(&mut byte).await.unwrap();
+    let warned = warnings();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    has(&warned[0].to_string(), "no more connections are taken");
+    drop(clients);
+    assert!(site.stop().await);
+}
+
+#[tokio::test]
 async fn labels_and_titles_with_strange_characters() {
     const STRANGE: &str = "a\"b\\c\nd{e=\"f\"} 1\n# EOF\n<script>\u{202e}\u{0}";
     let deployment = Deployment { surface: Surface::Server, service: STRANGE.to_owned() };
