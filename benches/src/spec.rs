@@ -90,6 +90,7 @@ specs! {
     Figure "phase0-over-lazy.2k4" "-" "times" (AtLeast(6.0)) "the phase 0 way over lazy, whole dispatch";
     Figure "phase0-over-ARM.SIZE" "-" "times" (Open) "the same for other arms and sizes";
     Figure "layers.ARM" "-" "%" (AtMost(10.0)) "what our layers add to bare wasmtime, whole dispatch of 2.4 KB";
+    Figure "metrics.ARM" "R24" "ns" (AtMost(100.0)) "what recording the metrics adds to that dispatch: with them, less without";
     Figure "faults.ARM" "-" "per tap" (AtMost(0.01)) "page faults in steady state";
     Figure "map.SIZE.READS.WRITES" "R35" "times" (Open) "typed full over lazy for so many fields read and written";
     Gate "gate2.p95" "R35" "ms" (AtMost(10.0)) "95th percentile of 100 in parallel, the wait in the queue counted";

@@ -87,6 +87,9 @@ pub(super) fn why(report: &Report, id: &str) -> String {
              (`stock.caller.fresh`).",
             value("stock.caller.fresh")
         ),
+        _ if id.starts_with("metrics.") => "A call is counted at its beginning and end, with its instance, memory, fuel and processor time: the \
+                                            clock is read six times for that, and the difference of two medians has the spread of both."
+            .to_owned(),
         _ if id.starts_with("layers.") => {
             "The rest of the dispatch is bare wasmtime; what is ours is the queue, the limiter, the deadline, the metrics and the \
              checks of the answer."

@@ -24,19 +24,17 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
             let wasm = read(&plugin_path(plugin))?;
             let control = &Control::new(&HostConfig::default(), &wasm, name == "lazy").ours()?;
             let host = &builder(HostConfig::default()).build()?;
-            host.load(spec(plugin, wasm)?).await?;
+            host.load(spec(plugin, wasm.clone())?).await?;
+            let uncounted = HostConfig { enable_metrics: false, ..HostConfig::default() };
+            let uncounted = &builder(uncounted).build()?;
+            uncounted.load(spec(plugin, wasm)?).await?;
             let texts = control.call(item).await.ours()?.texts();
             let body = dispatch(host, item).await?;
             ensure!(texts.iter().all(|text| body.contains(text.as_str())), "{texts:?} and {body}");
 
             let arms = [
-                Arm::new("host", ["whole"], async || {
-                    let start = Instant::now();
-                    let outcome = host.dispatch(ItemView, item).await?;
-                    let whole = nanoseconds(start);
-                    ensure!(outcome.answers.len() == 1, "a call failed: {:?}", outcome.failures);
-                    Ok([whole])
-                }),
+                Arm::new("host", ["whole"], async || Ok([timed(host, item).await?])),
+                Arm::new("uncounted", ["whole"], async || Ok([timed(uncounted, item).await?])),
                 Arm::new("control", ["whole"], async || {
                     let start = Instant::now();
                     control.call(item).await.ours()?;
@@ -49,6 +47,9 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
                     100.0 * (host / bare - 1.0)
                 });
             run.add(format!("layers.{name}"), stats::estimate(&share))?;
+            let uncounted = rounds.medians("uncounted", "whole");
+            let counting = stats::paired(rounds.medians("host", "whole"), uncounted, |counted, not| counted - not);
+            run.add(format!("metrics.{name}"), stats::estimate(&counting))?;
 
             let calls = run.scale.pick(20_000, 5_000, 10);
             let before = minor_faults()?;
@@ -60,6 +61,15 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// How long a dispatch takes, in nanoseconds.
+async fn timed(host: &Host, item: &Arc<Item>) -> Result<f64> {
+    let start = Instant::now();
+    let outcome = host.dispatch(ItemView, item).await?;
+    let whole = nanoseconds(start);
+    ensure!(outcome.answers.len() == 1, "a call failed: {:?}", outcome.failures);
+    Ok(whole)
 }
 
 async fn dispatch(host: &Host, item: &Arc<Item>) -> Result<String> {
