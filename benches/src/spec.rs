@@ -111,7 +111,7 @@ specs! {
     Figure "gate3.plain-query" "-" "µs" (Open) "one query through plain sqlx";
     Figure "gate3.guest-query" "-" "µs" (Open) "one query of a guest: what a call costs more that makes one more";
     Figure "gate3.added" "-" "µs" (AtMost(5.0)) "what a guest's query adds to that";
-    Figure "dwcp.compile" "R38" "ms" (Open) "compiling a module of 1 MB, the first time only";
+    Figure "dwcp.compile" "R38" "ms" (Open) "a new host that compiles a module of 1 MB, the first time only";
     Figure "dwcp.cold.p50" "R38" "ms" (AtMost(100.0)) "cold start with that module, three stages: new host, load artifact, first call";
     Figure "dwcp.cold.p95" "R38" "ms" (AtMost(150.0)) "the same, 95th percentile";
     Figure "dwcp.cold.p99" "R38" "ms" (AtMost(150.0)) "the same, 99th percentile";

@@ -33,7 +33,10 @@ Usage: cargo xtask observability --check | --screenshots | --traces
   --screenshots  write the pictures of docs/images
   --traces       a real collector of OpenTelemetry (`rotel`, from PyPI) receives the trace of a page";
 
-const DEPLOY: &str = "deploy/observability";
+pub(crate) const DEPLOY: &str = "deploy/observability";
+/// What `promtool` is asked there: whether the rules are right, and whether their tests pass.
+pub(crate) const PROMTOOL: [[&str; 3]; 2] = [["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]];
+
 const IMAGES: &str = "docs/images";
 const METRICS: &str = "docs/metrics.md";
 const GUIDE: &str = "docs/operations.md";
@@ -74,9 +77,7 @@ fn look(workspace: &Workspace, check: bool, screenshots: bool) -> Result<()> {
     let chromium = installed("chromium", "chromium")?;
     if check {
         let promtool = installed("promtool", "prometheus")?;
-        for arguments in [["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]] {
-            workspace::run(Command::new(&promtool).args(arguments).current_dir(workspace.root.join(DEPLOY)))?;
-        }
+        check_rules(workspace, &promtool)?;
     }
     build_plugins::build(workspace, &Request::default())?;
     let program = host(workspace)?;
@@ -97,6 +98,14 @@ fn look(workspace: &Workspace, check: bool, screenshots: bool) -> Result<()> {
     let pages = load.stop()?;
     server.stop()?;
     println!("observability: all well, over {pages} pages");
+    Ok(())
+}
+
+/// Prometheus's own word on the rules, and their tests.
+pub(crate) fn check_rules(workspace: &Workspace, promtool: &Path) -> Result<()> {
+    for arguments in PROMTOOL {
+        workspace::run(Command::new(promtool).args(arguments).current_dir(workspace.root.join(DEPLOY)))?;
+    }
     Ok(())
 }
 

@@ -1,25 +1,28 @@
 //! Runs everything that must pass, in the order in which failures are cheapest.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use crate::workspace::{self, Workspace};
-use crate::{build_plugins, demo, guard, table, tidy};
+use crate::{build_plugins, demo, guard, observability, table, tidy};
 
 pub(crate) const HELP: &str = "\
-Runs everything that must pass, and stops at the first failure: format, plugins, clippy, tidy, tests (with
-documentation examples and benches), documentation, dependencies, advisories, demo, guard. The last line says whether all
-of it passed, and what was skipped: the dependencies where cargo-deny is not installed, the advisories where their database
-cannot be reached.
+Runs everything that must pass, and stops at the first failure: format, rules, plugins, clippy, tidy, tests
+(with documentation examples and benches), documentation, dependencies, advisories, demo, guard. The last line says whether
+all of it passed, and what was skipped: the rules where promtool is not installed, the dependencies where cargo-deny is not,
+the advisories where their database cannot be reached.
 
 Usage: cargo xtask test";
 
 enum Work {
     /// A cargo command that talks to the terminal itself.
     Cargo(&'static [&'static str]),
-    /// The same, with warnings of rustdoc as errors.
+    /// `promtool` on the rules of Prometheus, which somebody may not have installed.
+    Rules,
+    /// A cargo command, with warnings of rustdoc as errors.
     Documentation(&'static [&'static str]),
     /// `cargo deny`, which somebody may not have installed, after what it has to fetch from a place that may be out of reach.
     Deny { fetch: Option<&'static [&'static str]>, check: &'static [&'static str] },
@@ -30,8 +33,9 @@ enum Work {
 /// Why a step did not run.
 type Skipped = Option<&'static str>;
 
-const STEPS: [(&str, Work); 10] = [
+const STEPS: [(&str, Work); 11] = [
     ("format", Work::Cargo(&["fmt", "--all", "--check"])),
+    ("rules", Work::Rules),
     (
         "plugins",
         Work::Verb("build-plugins", |workspace| build_plugins::build(workspace, &Default::default()).map(drop)),
@@ -105,6 +109,10 @@ impl Work {
             Self::Documentation(words) => {
                 format!("RUSTDOCFLAGS='-D warnings' cargo {}", words.join(" "))
             }
+            Self::Rules => {
+                let commands = observability::PROMTOOL.map(|words| format!("promtool {}", words.join(" ")));
+                format!("cd {} && {}", observability::DEPLOY, commands.join(" && "))
+            }
             Self::Verb(verb, _) => format!("cargo xtask {verb}"),
         }
     }
@@ -122,6 +130,14 @@ impl Work {
             Self::Cargo(words) => workspace::run(workspace.cargo().args(*words))?,
             Self::Documentation(words) => {
                 workspace::run(workspace.cargo().args(*words).env("RUSTDOCFLAGS", "-D warnings"))?;
+            }
+            Self::Rules => {
+                if !is_installed(&mut Command::new("promtool")) {
+                    return Ok(Some(
+                        "promtool is not installed, so the alerts are NOT tried (sudo apt-get install prometheus)",
+                    ));
+                }
+                observability::check_rules(workspace, Path::new("promtool"))?;
             }
             Self::Deny { fetch, check } => {
                 if !is_installed(workspace.cargo().arg("deny")) {
@@ -155,13 +171,17 @@ mod tests {
     fn a_step_can_be_repeated_by_hand() {
         let again: Vec<String> = STEPS.iter().map(|(_, work)| work.again()).collect();
         assert_eq!(again[0], "cargo fmt --all");
-        assert_eq!(again[3], "cargo xtask tidy");
-        assert_eq!(again[5], "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps");
+        assert_eq!(
+            again[1],
+            "cd deploy/observability && promtool check config prometheus.yml && promtool test rules rules.test.yml"
+        );
+        assert_eq!(again[4], "cargo xtask tidy");
+        assert_eq!(again[6], "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps");
     }
 
     #[test]
     fn a_skipped_step_is_named_in_the_last_line() {
-        assert_eq!(verdict(&[], "9.0"), "ALL PASSED: 10 of 10 steps in 9.0 s");
-        assert_eq!(verdict(&["demo"], "9.0"), "ALL PASSED: 9 of 10 steps in 9.0 s; skipped: demo");
+        assert_eq!(verdict(&[], "9.0"), "ALL PASSED: 11 of 11 steps in 9.0 s");
+        assert_eq!(verdict(&["demo"], "9.0"), "ALL PASSED: 10 of 11 steps in 9.0 s; skipped: demo");
     }
 }

@@ -1,10 +1,14 @@
 //! Checks what the compiler cannot check: the shape of the repository.
 
+mod alerts;
 mod edges;
 mod files;
+mod images;
+mod names;
 mod operations;
 mod plugins;
 mod purpose;
+mod sources;
 
 use std::fmt;
 use std::fs;
@@ -22,7 +26,10 @@ Checks the shape of the repository:
   - no file of code has more than 1000 lines, and nothing is ignored or compiled into the repository
   - documents and dashboards that speak of a cold start say which stages that has
   - every plugin is built, and called by a test
-  - docs/operations.md has a section for each alert, and names no metric that there is not
+  - each alert has a section in docs/operations.md, and a bad and a good day in rules.test.yml
+  - docs/operations.md, the rules and the dashboards name no metric that there is not
+  - some document shows each picture of docs/images
+  - stores and channels without bound are made only where xtask/src/tidy/sources.rs says so
 
 Usage: cargo xtask tidy [--write]
 
@@ -98,6 +105,10 @@ pub(crate) fn check(workspace: &Workspace, mode: Mode) -> Result<()> {
     problems.extend(files::check(&tree));
     problems.extend(plugins::check(&tree, &workspace.packages));
     problems.extend(operations::check(&tree));
+    problems.extend(alerts::check(&tree));
+    problems.extend(names::check(&tree));
+    problems.extend(images::check(&tree));
+    problems.extend(sources::check(&tree));
     for problem in &problems {
         println!("{problem}");
     }

@@ -167,6 +167,11 @@ impl ArtifactCache {
     /// The compiled component, if it is in memory or in a file; it waits for nobody. A file that must not be used counts
     /// as none.
     pub fn find(&self, key: ArtifactKey) -> Option<Loaded> {
+        self.find_within(key, u64::MAX)
+    }
+
+    /// [`ArtifactCache::find`] that looks at no file with more than `max_bytes`: all of a file is read before it is mapped.
+    pub fn find_within(&self, key: ArtifactKey, max_bytes: u64) -> Option<Loaded> {
         let start = Instant::now();
         let in_memory = {
             let mut state = self.state();
@@ -177,7 +182,11 @@ impl ArtifactCache {
         let (component, source) = match in_memory {
             Some(component) => (component, Source::Memory),
             None => {
-                let component = self.map_from(self.disk.as_ref().ok()?, &key).ok().flatten()?;
+                let disk = self.disk.as_ref().ok()?;
+                if max_bytes < u64::MAX && disk.length(&key)? > max_bytes {
+                    return None;
+                }
+                let component = self.map_from(disk, &key).ok().flatten()?;
                 self.state().memory.insert(key, component.clone());
                 (component, Source::Disk)
             }

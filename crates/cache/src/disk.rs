@@ -99,6 +99,11 @@ impl Disk {
         self.directory.join(key.file_name()).is_file()
     }
 
+    /// How many bytes the entry has, if there is one.
+    pub(crate) fn length(&self, key: &ArtifactKey) -> Option<u64> {
+        Some(fs::metadata(self.directory.join(key.file_name())).ok()?.len())
+    }
+
     /// The entry of this name, if there is one. An error means that there is a file and that it must not be used.
     pub(crate) fn verified(&self, name: &str) -> io::Result<Option<Verified>> {
         let path = self.directory.join(name);

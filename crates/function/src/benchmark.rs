@@ -1,9 +1,9 @@
-//! How long it takes until a function begins, cold and warm.
+//! How long it takes until a function begins: load artifact and instantiate fresh, and instantiate fresh alone.
 
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use tapline_host_core::{LoadTimes, metrics::percentile};
+use tapline_host_core::metrics::percentile;
 
 use crate::{error::Error, metrics::milliseconds, module::Module, runtime::Runtime};
 
@@ -36,7 +36,7 @@ pub struct BenchmarkResults {
     pub ended_at: u64,
     /// The stage *compile*. None: the code was found in the cache.
     pub compile_ms: Option<f64>,
-    /// The stage *load artifact*: opening the cache, hashing the bytes, checking the file and mapping it.
+    /// The stage *load artifact*: hashing the bytes, checking the component and the file of its code, mapping and linking it.
     pub load_artifact: Percentiles,
     /// The stage *instantiate fresh*, with taking a slot of the pool.
     pub instantiate_fresh: Percentiles,
@@ -65,12 +65,13 @@ impl Runtime {
         let started_at = now();
         let (mut loads, mut cold, mut warm, mut calls) = (vec![], vec![], vec![], vec![]);
         for _ in 0..iterations {
-            let timed = module.clone();
-            let load = tokio::task::spawn_blocking(move || timed.functions().time_load_artifact()).await;
-            let load = load.map_err(Error::Host)?.ok_or(Error::NoDirectory)?;
-            let first = module.run(function, &arguments).await?;
+            let again = module.functions().load_again().await?;
+            let again = again.ok_or(Error::NoDirectory)?;
+            let times = again.times();
+            let load = times.load_artifact.unwrap_or_default();
+            let same = again.list().iter().find(|other| other.name() == function.name()).ok_or(Error::NoDirectory)?;
+            let first = module.run_in(&again, same, &arguments).await?;
             let second = module.run(function, &arguments).await?;
-            let times = LoadTimes { load_artifact: Some(load), ..LoadTimes::default() };
             module.samples().loaded(times);
             module.samples().called(Some(times), first.instantiate);
             module.samples().called(None, second.instantiate);

@@ -149,7 +149,17 @@ impl Module {
     }
 
     pub(crate) async fn run(&self, function: &Function, arguments: &[Val]) -> Result<Answer, Error> {
-        let ended = self.inner.functions.call(function, arguments).await;
+        self.run_in(&self.inner.functions, function, arguments).await
+    }
+
+    /// [`Module::run`] in what was loaded again.
+    pub(crate) async fn run_in(
+        &self,
+        all: &Functions,
+        function: &Function,
+        arguments: &[Val],
+    ) -> Result<Answer, Error> {
+        let ended = all.call(function, arguments).await;
         let answered = ended.map_err(|error| Error::Call {
             module: self.inner.name.clone(),
             function: self.display(function).to_owned(),

@@ -64,6 +64,8 @@ pub(crate) struct PluginCode {
     used: AtomicBool,
     /// How often in a row somebody looked and it was not.
     quiet: AtomicU32,
+    /// Nobody has called the plugin for so long that nothing is made ahead for it.
+    resting: AtomicBool,
     host: Weak<Inner>,
 }
 
@@ -86,13 +88,14 @@ impl PluginCode {
             bringing: Bringing::default(),
             used: AtomicBool::new(true),
             quiet: AtomicU32::new(0),
+            resting: AtomicBool::new(false),
             host: Arc::downgrade(host),
         }
     }
 
-    /// The compiled component, if the cache has it. Maps a file.
-    pub(crate) fn find(&self) -> Option<Loaded> {
-        self.runtime.cache.find(self.key)
+    /// The compiled component, if the cache has it. Maps a file of at most `max_bytes`.
+    pub(crate) fn find(&self, max_bytes: u64) -> Option<Loaded> {
+        self.runtime.cache.find_within(self.key, max_bytes)
     }
 
     /// The code, if it is here.
@@ -100,6 +103,7 @@ impl PluginCode {
         // Written once in a while, and read by every call: most calls leave the cache line as it is.
         if !self.used.load(Relaxed) {
             self.used.store(true, Relaxed);
+            self.resting.store(false, Relaxed);
         }
         self.peek()
     }
@@ -137,9 +141,20 @@ impl PluginCode {
     pub(crate) fn look(&self, enough: u32) -> bool {
         if self.used.swap(false, Relaxed) {
             self.quiet.store(0, Relaxed);
+            self.resting.store(false, Relaxed);
             return false;
         }
         self.quiet.fetch_add(1, Relaxed) + 1 >= enough
+    }
+
+    /// From now on nothing is made ahead for the plugin, until somebody calls it.
+    pub(crate) fn rest(&self) {
+        self.resting.store(true, Relaxed);
+    }
+
+    /// Whether nobody has called the plugin for so long that it rests.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.resting.load(Relaxed)
     }
 
     /// Lets the code go, if it can be mapped again: without its file the next call would have to compile, and a directory may
@@ -239,7 +254,7 @@ fn level(artifact: &Loaded) -> CacheLevel {
 async fn find_or_compile(host: &Inner, plugin: &Arc<Plugin>, runtime: &Arc<Runtime>) -> Result<Loaded, LoadError> {
     let (name, code) = (plugin.name(), &plugin.code);
     let finding = Arc::clone(plugin);
-    if let Some(found) = read::apart(name, false, move || Ok(finding.code.find())).await? {
+    if let Some(found) = read::apart(name, false, move || Ok(finding.code.find(u64::MAX))).await? {
         return Ok(found);
     }
     let kept = code.wasm.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -93,8 +93,8 @@ pub struct HostConfig {
     /// Whether a plugin may ask for one instance that serves several of its calls. Defaults to yes; it is each plugin's
     /// own setting that asks.
     pub enable_reuse: bool,
-    /// A load that takes longer is warned about, with the time of each of its stages. Defaults to none: nothing is
-    /// warned about.
+    /// A load that takes longer is warned about, with the time of each of its stages: read, check, compile or load artifact,
+    /// link, instantiate fresh. Defaults to none: nothing is warned about.
     pub cold_start_target: Option<Duration>,
     /// A call that takes longer, from taking an instance to the decoded answer, is warned about with its plugin, its tap and
     /// its time: so many in a second as there are lines of a plugin, [`MAX_LOG_LINES_PER_SECOND`](crate::MAX_LOG_LINES_PER_SECOND).

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tapline_cache::{ArtifactCache, CacheConfig, Source, Wasm};
+use tapline_cache::Source;
 use tapline_tap_dispatch::{OnFailure, TapName};
 use wasmtime::{
     Engine,
@@ -43,7 +43,7 @@ pub struct Functions {
     host: Host,
     plugin: Arc<Plugin>,
     list: Vec<Function>,
-    bytes: Option<Arc<[u8]>>,
+    spec: PluginSpec,
     times: LoadTimes,
 }
 
@@ -60,7 +60,8 @@ pub struct Function {
 pub struct LoadTimes {
     /// Compiling, with the worker process around it.
     pub compile: Option<Duration>,
-    /// Finding the compiled code in memory or mapping it from a file, with hashing the bytes.
+    /// The whole load where nothing was compiled: hashing the bytes, checking the component, finding its code in memory or
+    /// checking and mapping its file, and linking.
     pub load_artifact: Option<Duration>,
 }
 
@@ -128,41 +129,35 @@ impl Functions {
         Ok(answered)
     }
 
-    /// How long it takes to get the compiled code from its file: opening the cache, hashing the bytes, checking the file and
-    /// mapping it. What was mapped is dropped. None: the host keeps nothing on disk, or the file is not there.
+    /// Loads the same component anew, its code from the file in the host's directory, as the next start of the program will.
+    /// None: the host keeps nothing on disk, or the file is not there.
     ///
-    /// Blocks; from async code, call it through `spawn_blocking`.
-    #[must_use]
-    pub fn time_load_artifact(&self) -> Option<Duration> {
-        let bytes = self.bytes.as_ref()?;
-        let directory = self.host.config().cache_directory.clone()?;
-        let engine = &self.list.first()?.handler.runtime.engine;
-        let begun = Instant::now();
-        let settings = CacheConfig {
-            directory: Some(directory),
-            max_entries: self.host.config().cache_size,
-            ..CacheConfig::default()
-        };
-        let cache = ArtifactCache::new(engine, settings);
-        let found = cache.find(cache.key_of(&Wasm::new(Arc::clone(bytes))))?;
-        (found.source == Source::Disk).then(|| begun.elapsed())
+    /// # Errors
+    ///
+    /// See [`Host::load_functions`].
+    pub async fn load_again(&self) -> Result<Option<Self>, LoadError> {
+        let Some(runtime) = self.list.first().map(|function| &function.handler.runtime) else { return Ok(None) };
+        let key = self.plugin.key();
+        if !runtime.cache.is_on_disk(key) {
+            return Ok(None);
+        }
+        runtime.cache.forget(key);
+        let again = self.host.load_functions(self.spec.clone()).await?;
+        Ok(again.times.load_artifact.is_some().then_some(again))
     }
 }
 
 pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, LoadError> {
-    let bytes = match &spec.source {
-        crate::PluginSource::Bytes(bytes) => Some(Arc::clone(bytes)),
-        crate::PluginSource::File(_) => None,
-    };
-    let (name, at_once, inner) = (spec.name.clone(), read::is_small(&spec.source), Arc::clone(&host.inner));
+    let begun = Instant::now();
+    let (loading, inner) = (spec.clone(), Arc::clone(&host.inner));
     let check = move || {
-        let wasm = read::read_now(&spec.name, &spec.source, inner.config.compilation.max_component_bytes)?;
-        let manifest = Manifest::read(&spec.name, wasm.bytes())?;
-        let checked = load::check(&inner, &spec, wasm, manifest, |_| Ok(Vec::new()))?;
-        let artifact = checked.plugin.code.find();
+        let wasm = read::read_now(&loading.name, &loading.source, inner.config.compilation.max_component_bytes)?;
+        let manifest = Manifest::read(&loading.name, wasm.bytes())?;
+        let checked = load::check(&inner, &loading, wasm, manifest, |_| Ok(Vec::new()))?;
+        let artifact = checked.plugin.code.find(read::MAPPED_AT_ONCE);
         Ok((checked, artifact))
     };
-    let (checked, artifact) = read::apart(&name, at_once, check).await?;
+    let (checked, artifact) = read::apart(&spec.name, read::is_small(&spec.source), check).await?;
     let mut stages = Stages::begin();
     let Checked { plugin, runtime, breaker, .. } = &checked;
     let (pre, artifact) = code::link(&host.inner, plugin, runtime, artifact, &mut stages).await?;
@@ -196,12 +191,11 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
     });
     let list = list.collect();
     plugin.show_size();
-    let took = Some(artifact.took);
     let times = match artifact.source {
-        Source::Compiled => LoadTimes { compile: took, ..LoadTimes::default() },
-        _ => LoadTimes { load_artifact: took, ..LoadTimes::default() },
+        Source::Compiled => LoadTimes { compile: Some(artifact.took), ..LoadTimes::default() },
+        _ => LoadTimes { load_artifact: Some(begun.elapsed()), ..LoadTimes::default() },
     };
-    Ok(Functions { host: host.clone(), plugin: Arc::clone(plugin), list, bytes, times })
+    Ok(Functions { host: host.clone(), plugin: Arc::clone(plugin), list, spec, times })
 }
 
 /// The functions of the component and of the instances that it exports. It reads types, and runs nothing.

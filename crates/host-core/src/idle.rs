@@ -51,6 +51,8 @@ impl Host {
             if !plugin.code.look(looks) || plugin.lane.is_busy() {
                 continue;
             }
+            // First, so that its stock is not made anew.
+            plugin.code.rest();
             self.slots_of_host().give_up(&plugin);
             if plugin.code.give_up() {
                 tracing::info!(plugin = %plugin.name(), "nobody calls the plugin: its code is given up until somebody does");

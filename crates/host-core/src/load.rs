@@ -26,7 +26,8 @@ use crate::{
     manifest::Manifest,
     nesting::Enclosing,
     plugin::{Plugin, PluginSpec},
-    read, reuse,
+    read::{self, MAPPED_AT_ONCE},
+    reuse,
     runtime::Runtime,
     slots::Lane,
     stages::Stages,
@@ -92,8 +93,8 @@ fn prepare_now(host: &Arc<Inner>, spec: PluginSpec, wasm: Wasm, mut stages: Stag
     let manifest = Manifest::read(&spec.name, wasm.bytes())?;
     let loaded = check_plugin(host, spec, wasm, manifest)?;
     stages.end("check");
-    // Here and not where it is needed, so that one thread does it all.
-    let artifact = loaded.plugin.code.find();
+    // Here and not where it is needed, so that one thread does it all. Larger ones are found later.
+    let artifact = loaded.plugin.code.find(MAPPED_AT_ONCE);
     Ok((loaded, artifact, stages))
 }
 

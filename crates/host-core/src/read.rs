@@ -14,8 +14,11 @@ use tapline_tap_dispatch::PluginName;
 use crate::{error::LoadError, plugin::PluginSource};
 
 /// So many bytes are hashed within the time that another thread needs to begin with it, and looked at within a quarter of a
-/// millisecond, if they are all parts of three bytes. The code that is made of them is mapped in a fifth of one.
+/// millisecond, if they are all parts of three bytes.
 const AT_ONCE: usize = 64 << 10;
+/// So many bytes of compiled code are checked and mapped in half a millisecond. Code that was made of few bytes can have many
+/// more, for memory that is not empty.
+pub(crate) const MAPPED_AT_ONCE: u64 = 1 << 20;
 
 /// Whether what has so many bytes is dealt with at once.
 pub(crate) fn is_small(source: &PluginSource) -> bool {

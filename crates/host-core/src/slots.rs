@@ -188,7 +188,9 @@ impl Slots {
         let _places = self.line_up(plugin).ok_or_else(|| self.overloaded(plugin, Duration::ZERO))?;
         let since = Instant::now();
         let slot = self.wait(plugin, since).await;
-        self.metrics.queue_waited(since.elapsed());
+        let waited = since.elapsed();
+        self.metrics.queue_waited(waited);
+        tracing::debug!(plugin = %plugin.name(), ?waited, taken = slot.is_ok(), "a call waited for an instance");
         slot
     }
 

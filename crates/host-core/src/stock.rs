@@ -151,6 +151,9 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
     // Instances are made of code that is here: to bring it is for calls.
     let Some(code) = plugin.code.peek() else { return true };
     for _ in 0..count {
+        if plugin.code.is_resting() {
+            return true;
+        }
         let Some(slot) = slots.try_take_ahead(plugin) else { return true };
         let start = Instant::now();
         let deadline = start + plugin.limits.max_execution_time();

@@ -25,10 +25,11 @@ pub(crate) struct Connections(pub(crate) SqliteConnectOptions);
 pub(crate) struct Connection {
     pub(crate) sqlite: SqliteConnection,
     pub(crate) guard: Arc<Guard>,
-    /// The statements that it keeps, by their text. No more than sqlx keeps of them, and the same ones.
+    /// The statements that it keeps, by their text. No more than sqlx keeps of them, and the same ones: each use is a use there.
     pub(crate) known: LruCache<String, Known>,
-    /// A query has failed or was given up on it: its thread may still be at it, and what it keeps may be anything.
-    pub(crate) is_unsettled: bool,
+    /// Statements that could not run without something being compiled, or that are too large to be kept.
+    pub(crate) restless: LruCache<String, Restless>,
+    pub(crate) state: State,
 }
 
 /// What was found about a statement when it was compiled.
@@ -38,8 +39,34 @@ pub(crate) struct Known {
     pub(crate) columns: Vec<String>,
     /// How many parameters it takes.
     pub(crate) parameters: usize,
-    /// How often in its life it could not run without compiling something.
-    pub(crate) unsettled: u8,
+}
+
+/// A statement that may not be one to keep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restless {
+    /// How many parameters it takes.
+    pub(crate) parameters: usize,
+    /// How often it could not run without something being compiled.
+    pub(crate) denials: u8,
+}
+
+/// How a connection was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its query has come to a good end.
+    Idle,
+    /// A query has failed or was given up on it, and its thread may still be at it.
+    Busy,
+    /// Besides, sqlx may keep another statement than is known.
+    Unknown,
+}
+
+impl Connection {
+    /// Keeps no statement any more.
+    pub(crate) async fn forget(&mut self) -> Result<(), sqlx::Error> {
+        self.known.clear();
+        self.sqlite.clear_cached_statements().await
+    }
 }
 
 impl Manager for Connections {
@@ -49,18 +76,24 @@ impl Manager for Connections {
     async fn create(&self) -> Result<Connection, sqlx::Error> {
         let mut sqlite = self.0.connect().await?;
         let guard = sqlite_guard::install(&mut sqlite.lock_handle().await?)?;
-        Ok(Connection { sqlite, guard, known: LruCache::new(STATEMENTS), is_unsettled: false })
+        let (known, restless) = (LruCache::new(STATEMENTS), LruCache::new(STATEMENTS));
+        Ok(Connection { sqlite, guard, known, restless, state: State::Idle })
     }
 
     async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
         if metrics.age() > MAX_AGE {
             return Err(RecycleError::message("it is old"));
         }
-        if connection.is_unsettled {
-            connection.known.clear();
-            // Its thread does this when it has ended what it was at: from then on the guard is for the next query.
-            connection.sqlite.clear_cached_statements().await?;
-            connection.is_unsettled = false;
+        if connection.state == State::Unknown {
+            connection.forget().await?;
+        }
+        if connection.state != State::Idle {
+            // Its thread gives the lock away when it has ended what it was at: from then on the guard is for the next query.
+            let in_transaction = sqlite_guard::is_in_transaction(&mut connection.sqlite.lock_handle().await?);
+            if in_transaction || connection.sqlite.is_in_transaction() {
+                return Err(RecycleError::message("it is in a transaction that nobody ended"));
+            }
+            connection.state = State::Idle;
         }
         Ok(())
     }
@@ -94,16 +127,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_whose_query_failed_keeps_nothing() {
+    async fn a_connection_of_which_nothing_is_known_keeps_nothing() {
         let connections = Connections(SqliteConnectOptions::new().in_memory(true));
         let mut connection = connections.create().await.unwrap();
         connection.sqlite.prepare(AssertSqlSafe("SELECT 1").into_sql_str()).await.unwrap();
-        connection.known.insert("SELECT 1".to_owned(), Known { columns: Vec::new(), parameters: 0, unsettled: 0 });
-        connections.recycle(&mut connection, &Metrics::default()).await.unwrap();
-        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (1, 1));
-        connection.is_unsettled = true;
-        connections.recycle(&mut connection, &Metrics::default()).await.unwrap();
-        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (0, 0));
-        assert!(!connection.is_unsettled);
+        connection.known.insert("SELECT 1".to_owned(), Known { columns: Vec::new(), parameters: 0 });
+        for (state, kept) in [(State::Idle, 1), (State::Busy, 1), (State::Unknown, 0)] {
+            connection.state = state;
+            connections.recycle(&mut connection, &Metrics::default()).await.unwrap();
+            assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (kept, kept), "{state:?}");
+            assert_eq!(connection.state, State::Idle);
+        }
+    }
+
+    /// One that sqlx knows of, and one that it does not.
+    #[tokio::test]
+    async fn a_connection_in_a_transaction_is_not_used_again() {
+        let connections = Connections(SqliteConnectOptions::new().in_memory(true));
+        for known in [true, false] {
+            let mut connection = connections.create().await.unwrap();
+            match known {
+                true => std::mem::forget(connection.sqlite.begin().await.unwrap()),
+                false => drop((&mut connection.sqlite).execute("BEGIN").await.unwrap()),
+            }
+            connection.state = State::Busy;
+            assert!(connections.recycle(&mut connection, &Metrics::default()).await.is_err(), "{known}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use tapline_host_core::cut;
 
 use crate::{
     config::{DatabaseConfig, MAX_BYTES, MAX_COLUMNS, MAX_ROWS},
-    connections::{Connection, Connections, Known, STATEMENTS, plain},
+    connections::{Connection, Connections, Known, Restless, STATEMENTS, State, plain},
     error::{DatabaseError, QueryError},
     sqlite_guard::{self, Running},
     value::{Rows, Value},
@@ -35,8 +35,9 @@ const BEGIN: &str = "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1";
 /// plugins takes some thousand bytes.
 const MAX_KEPT: usize = 64 << 10;
 /// So often a statement may have had to be compiled again, because the schema had changed. After that it counts as one that
-/// compiles others while it runs, as full text search does.
-const MAX_UNSETTLED: u8 = 3;
+/// compiles others while it runs, as full text search by rank does: it cannot be told from the former, and so has a transaction
+/// around it, in which the schema does not change.
+const MAX_DENIALS: u8 = 3;
 /// Longest message of SQLite that a guest is told, in bytes: it may repeat a part of the statement.
 const MAX_MESSAGE: usize = 1024;
 
@@ -78,6 +79,9 @@ impl Sqlite {
         // SQLite opens a file without a look at it; this makes it read the first page.
         let read = async {
             let mut connection = self.pool.get().await.map_err(plain)?;
+            // It leaves a statement behind that nobody knows.
+            connection.state = State::Unknown;
+            let _running = Arc::clone(&connection.guard).begin();
             connection.sqlite.fetch_one("SELECT count(*) FROM sqlite_schema").await
         };
         match read.await {
@@ -92,16 +96,10 @@ impl Sqlite {
             return Err(QueryError::Invalid("the statement contains a NUL character".to_owned()));
         }
         let mut connection = self.pool.get().await.map_err(|error| query_error(&plain(error), None))?;
-        // Until it is known that the query has come to a good end. Dropped before that, it may still be running.
-        connection.is_unsettled = true;
         // Declared after the connection, and so dropped before it: nobody else has the connection yet.
         let running = Arc::clone(&connection.guard).begin();
         let failure = match ask(&mut connection, &running, sql, parameters).await {
-            Ok((rows, Keeping::Yes)) => {
-                connection.is_unsettled = false;
-                return Ok(rows);
-            }
-            Ok((rows, Keeping::No)) => return Ok(rows),
+            Ok(rows) => return Ok(rows),
             Err(failure) => failure,
         };
         Err(match failure {
@@ -109,7 +107,8 @@ impl Sqlite {
             Failure::Database(error) => query_error(&error, running.take_refused()),
             Failure::Connection(error) => {
                 drop(Object::take(connection));
-                query_error(&error, None)
+                // Whatever it says: the guest's statement had no part in it.
+                unavailable(&error)
             }
         })
     }
@@ -153,44 +152,65 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// Whether the connection may keep the statement for its next query.
-enum Keeping {
-    Yes,
-    No,
-}
-
-/// Asks in one message, if the connection has looked at this statement before. One that compiles others while it runs takes
-/// two: it cannot be told from one that has to be compiled again, and so does not do without the transaction.
+/// Asks in one message, if the connection has looked at this statement before.
 async fn ask(
     connection: &mut Connection,
     running: &Running,
     sql: &str,
     parameters: Vec<Value>,
-) -> Result<(Rows, Keeping), Failure> {
+) -> Result<Rows, Failure> {
     let given = parameters.len();
-    let arguments = arguments(parameters)?;
-    let Some(known) = connection.known.get(sql) else {
-        return first(connection, running, sql, arguments, given, 0).await;
+    if let Some(&Restless { parameters: takes, denials: MAX_DENIALS }) = connection.restless.get(sql) {
+        check_parameters(takes, given)?;
+        return again(connection, running, sql, arguments(parameters)?).await;
+    }
+    // A look is no use: sqlx would not know of it.
+    let Some(takes) = connection.known.peek(sql).map(|known| known.parameters) else {
+        return first(connection, running, sql, arguments(parameters)?, given).await;
     };
-    check_parameters(known.parameters, given)?;
-    let answer = Answer::new(known.columns.clone());
+    check_parameters(takes, given)?;
+    let arguments = arguments(parameters)?;
+    // Until it is known that the query has come to a good end. Dropped before that, it may still be running.
+    connection.state = State::Busy;
+    let columns = connection.known.get(sql).map(|known| known.columns.clone()).unwrap_or_default();
     let query = sqlx::query_with(AssertSqlSafe(sql), arguments.clone());
-    if known.unsettled == MAX_UNSETTLED {
-        let mut transaction = connection.sqlite.begin_with(BEGIN).await.map_err(Failure::Connection)?;
-        let guest = running.guest();
-        let rows = answer.collect(&mut transaction, query.persistent(false)).await?;
-        drop(guest);
-        transaction.rollback().await.map_err(Failure::Connection)?;
-        return Ok((rows, Keeping::Yes));
+    if let Some(result) = running.settled(Answer::new(columns).collect(&mut connection.sqlite, query)).await {
+        let rows = result?;
+        connection.state = State::Idle;
+        return Ok(rows);
     }
-    if let Some(result) = running.settled(answer.collect(&mut connection.sqlite, query)).await {
-        return Ok((result?, Keeping::Yes));
+    // What sqlx keeps may have the columns of an old schema.
+    connection.state = State::Unknown;
+    connection.forget().await.map_err(Failure::Connection)?;
+    let denials = connection.restless.get(sql).map_or(0, |restless| restless.denials) + 1;
+    connection.restless.insert(sql.to_owned(), Restless { parameters: takes, denials });
+    match denials {
+        MAX_DENIALS => again(connection, running, sql, arguments).await,
+        _ => first(connection, running, sql, arguments, given).await,
     }
-    let unsettled = known.unsettled + 1;
-    // What sqlx keeps has the columns of the old schema.
-    connection.known.clear();
-    connection.sqlite.clear_cached_statements().await.map_err(Failure::Connection)?;
-    first(connection, running, sql, arguments, given, unsettled).await
+}
+
+/// Asks a statement that was looked at before, and is not kept.
+async fn again(
+    connection: &mut Connection,
+    running: &Running,
+    sql: &str,
+    arguments: SqliteArguments,
+) -> Result<Rows, Failure> {
+    connection.state = State::Busy;
+    let mut transaction = connection.sqlite.begin_with(BEGIN).await.map_err(Failure::Connection)?;
+    let guest = running.guest();
+    let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(false);
+    let mut rows = Answer::new(Vec::new()).collect(&mut transaction, query).await?;
+    if rows.rows.is_empty() {
+        // No row has told what its columns are called.
+        let compiled = sqlite_guard::compiled(&mut transaction.lock_handle().await?, sql);
+        rows.columns = compiled.map(|compiled| compiled.columns).unwrap_or_default();
+    }
+    drop(guest);
+    transaction.rollback().await.map_err(Failure::Connection)?;
+    connection.state = State::Idle;
+    Ok(rows)
 }
 
 /// Looks at a statement before it runs.
@@ -200,9 +220,9 @@ async fn first(
     sql: &str,
     arguments: SqliteArguments,
     given: usize,
-    unsettled: u8,
-) -> Result<(Rows, Keeping), Failure> {
-    // Dropped before its end, it sends a rollback to the connection's thread, which does that before it settles.
+) -> Result<Rows, Failure> {
+    connection.state = State::Unknown;
+    // Dropped before its end, it sends a rollback to the connection's thread, which does that before anything else.
     let mut transaction = connection.sqlite.begin_with(BEGIN).await.map_err(Failure::Connection)?;
     // Declared after the transaction, and so dropped before it: the rollback is not the guest's.
     let guest = running.guest();
@@ -216,11 +236,14 @@ async fn first(
     drop(guest);
     // The next query may begin at once, and sqlx lets none begin before this one has ended.
     transaction.rollback().await.map_err(Failure::Connection)?;
-    if compiled.bytes > MAX_KEPT {
-        return Ok((rows, Keeping::No));
+    // SQLite, sqlx and the connection have its text.
+    if compiled.bytes + 3 * sql.len() > MAX_KEPT {
+        connection.restless.insert(sql.to_owned(), Restless { parameters, denials: MAX_DENIALS });
+        return Ok(rows);
     }
-    connection.known.insert(sql.to_owned(), Known { columns: rows.columns.clone(), parameters, unsettled });
-    Ok((rows, Keeping::Yes))
+    connection.known.insert(sql.to_owned(), Known { columns: rows.columns.clone(), parameters });
+    connection.state = State::Idle;
+    Ok(rows)
 }
 
 /// Refuses what the authorizer does not, and what sqlx would misunderstand, before anything runs. How many parameters the
@@ -350,16 +373,22 @@ fn value(raw: SqliteValueRef<'_>) -> Result<Value, BoxDynError> {
     }
 }
 
+/// It is nobody's statement that failed.
+fn unavailable(error: &sqlx::Error) -> QueryError {
+    QueryError::Unavailable(match error {
+        sqlx::Error::PoolTimedOut => "no connection became free in time".to_owned(),
+        sqlx::Error::Database(error) => cut(error.message(), MAX_MESSAGE).to_owned(),
+        error => cut(&error.to_string(), MAX_MESSAGE).to_owned(),
+    })
+}
+
 /// Whose fault it is, by the code of SQLite and never by its text. `refused` is what the authorizer had to say.
 fn query_error(error: &sqlx::Error, refused: Option<String>) -> QueryError {
     if let Some(refused) = refused {
         return QueryError::NotAllowed(refused);
     }
     let sqlx::Error::Database(error) = error else {
-        return QueryError::Unavailable(match error {
-            sqlx::Error::PoolTimedOut => "no connection became free in time".to_owned(),
-            error => cut(&error.to_string(), MAX_MESSAGE).to_owned(),
-        });
+        return unavailable(error);
     };
     let message = cut(error.message(), MAX_MESSAGE).to_owned();
     let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(ffi::SQLITE_ERROR);
@@ -385,35 +414,66 @@ mod tests {
         deadpool::managed::Manager::create(&connections).await.unwrap()
     }
 
-    async fn asked(connection: &mut Connection, sql: &str) -> Keeping {
+    async fn asked(connection: &mut Connection, sql: &str, parameters: Vec<Value>) -> Rows {
         let running = Arc::clone(&connection.guard).begin();
-        match ask(connection, &running, sql, Vec::new()).await {
-            Ok((_, keeping)) => keeping,
+        match ask(connection, &running, sql, parameters).await {
+            Ok(rows) => rows,
             Err(_) => panic!("{sql} failed"),
         }
     }
 
     #[tokio::test]
-    async fn a_statement_that_is_known_is_not_compiled_again() {
+    async fn statements_that_are_known_are_not_compiled_again() {
         let mut connection = connection().await;
-        for _ in 0..10 {
-            assert!(matches!(asked(&mut connection, "SELECT 1").await, Keeping::Yes));
-            let known = connection.known.get("SELECT 1").map(|known| (known.unsettled, known.columns.clone()));
-            assert_eq!(known, Some((0, vec!["1".to_owned()])));
-            assert_eq!(connection.sqlite.cached_statements_size(), 1);
+        // What SQLite would compile anew for each value of a parameter, if it was let.
+        let statements = ["SELECT ?", "SELECT 1 AS x LIMIT ?", "SELECT name FROM sqlite_schema WHERE name LIKE ?"];
+        for number in 0..10 {
+            for sql in statements {
+                asked(&mut connection, sql, vec![Value::Integer(number)]).await;
+                assert_eq!(connection.state, State::Idle);
+            }
         }
+        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (3, 3));
+        assert_eq!(connection.restless.len(), 0, "none of them had to be compiled again");
         let running = Arc::clone(&connection.guard).begin();
         let other = running.settled((&mut connection.sqlite).fetch_all("SELECT 2")).await;
         assert!(other.is_none(), "another one would have to be compiled");
     }
 
     #[tokio::test]
-    async fn a_large_statement_is_not_kept() {
+    async fn a_large_statement_is_not_kept_and_drives_nobody_out() {
         let mut connection = connection().await;
         // SQLite keeps the text, and the value that it makes of it.
-        let large = format!("SELECT '{}'", "x".repeat(MAX_KEPT / 2));
-        assert!(matches!(asked(&mut connection, &large).await, Keeping::No));
-        assert!(!connection.known.contains_key(&large));
-        assert!(matches!(asked(&mut connection, &large[..1000].replace("'x", "'x' AS x --")).await, Keeping::Yes));
+        let large = format!("SELECT '{}' AS x WHERE ? = 1", "x".repeat(MAX_KEPT / 2));
+        asked(&mut connection, &large, vec![Value::Integer(1)]).await;
+        assert_eq!(connection.state, State::Unknown, "sqlx still has it");
+        connection.forget().await.unwrap();
+        asked(&mut connection, "SELECT 1", Vec::new()).await;
+        for (number, count) in [(1, 1), (2, 0)] {
+            let rows = asked(&mut connection, &large, vec![Value::Integer(number)]).await;
+            assert_eq!((rows.columns, rows.rows.len()), (vec!["x".to_owned()], count));
+            assert_eq!(connection.state, State::Idle);
+        }
+        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_compiles_others_is_found_out_and_drives_nobody_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("site.db");
+        let mut owner = SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
+        sqlx::raw_sql("CREATE VIRTUAL TABLE search USING fts5 (title)").execute(&mut owner).await.unwrap();
+        let connections = Connections(options(&path, &DatabaseConfig::default()));
+        let mut connection = deadpool::managed::Manager::create(&connections).await.unwrap();
+        let sql = "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rank";
+        for _ in 0..10 {
+            asked(&mut connection, sql, vec![Value::Text("two".to_owned())]).await;
+        }
+        assert!(matches!(connection.restless.get(sql), Some(Restless { denials: MAX_DENIALS, .. })));
+        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (0, 0));
+        asked(&mut connection, "SELECT 1", Vec::new()).await;
+        let rows = asked(&mut connection, sql, vec![Value::Text("two".to_owned())]).await;
+        assert_eq!((rows.columns, rows.rows.len()), (vec!["rowid".to_owned()], 0));
+        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (1, 1));
     }
 }

@@ -94,8 +94,9 @@ impl Running {
     pub(crate) async fn settled<T>(&self, run: impl Future<Output = T>) -> Option<T> {
         self.0.unsettled.store(false, Relaxed);
         self.0.settled.store(true, Relaxed);
+        let settled = Settled(&self.0);
         let result = run.await;
-        self.0.settled.store(false, Relaxed);
+        drop(settled);
         (!self.0.unsettled.load(Relaxed)).then_some(result)
     }
 
@@ -121,6 +122,15 @@ impl Drop for Guest<'_> {
     }
 }
 
+/// While it lives, nothing is compiled.
+struct Settled<'a>(&'a Guard);
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        self.0.settled.store(false, Relaxed);
+    }
+}
+
 /// Sets limits and authorizer, and the check that lets a query be stopped. The guard belongs to the connection.
 pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<Arc<Guard>, sqlx::Error> {
     let guard = Arc::<Guard>::default();
@@ -131,6 +141,12 @@ pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<Arc<Guard>,
     for (limit, value) in LIMITS {
         // SAFETY: `db` is an open connection that nobody else uses while `handle` is locked.
         unsafe { ffi::sqlite3_limit(db, *limit, c_int::try_from(*value).unwrap_or(c_int::MAX)) };
+    }
+    // A statement stays as it was compiled, whatever its parameters are: otherwise each `LIMIT ?` would be compiled anew.
+    // SAFETY: `db` as above. The setting takes a number, and a place for the answer that may be null.
+    let stable = unsafe { ffi::sqlite3_db_config(db, ffi::SQLITE_DBCONFIG_ENABLE_QPSG, 1, ptr::null_mut::<c_int>()) };
+    if stable != ffi::SQLITE_OK {
+        return Err(sqlx::Error::Io(io::Error::other("SQLite does not keep its plans stable")));
     }
     // SAFETY: `db` as above.
     if !unsafe { text::install(db) } {
@@ -153,8 +169,16 @@ pub(crate) fn install(handle: &mut LockedSqliteHandle<'_>) -> Result<Arc<Guard>,
     Ok(shared)
 }
 
+/// Whether the connection is in a transaction, as SQLite sees it.
+pub(crate) fn is_in_transaction(handle: &mut LockedSqliteHandle<'_>) -> bool {
+    // SAFETY: it is an open connection that nobody else uses while `handle` is locked.
+    unsafe { ffi::sqlite3_get_autocommit(handle.as_raw_handle().as_ptr()) == 0 }
+}
+
 /// What SQLite made of a statement.
 pub(crate) struct Statement {
+    /// The names of its columns.
+    pub(crate) columns: Vec<String>,
     /// Whether it leaves the database as it is.
     pub(crate) read_only: bool,
     /// A parameter with a name, which sqlx cannot fill in.
@@ -192,8 +216,16 @@ pub(crate) fn compiled(handle: &mut LockedSqliteHandle<'_>, sql: &str) -> Option
         (!name.to_bytes().starts_with(b"?")).then(|| name.to_string_lossy().into_owned())
     });
     // SAFETY: `statement` is alive, as above.
+    let count = unsafe { ffi::sqlite3_column_count(statement) };
+    let columns = (0..count).map(|index| {
+        // SAFETY: `statement` is alive, as above, and a name lives until the next one is asked for.
+        let name = unsafe { c_str(ffi::sqlite3_column_name(statement, index)) };
+        name.map(CStr::to_string_lossy).unwrap_or_default().into_owned()
+    });
+    let columns = columns.collect();
+    // SAFETY: `statement` is alive, as above.
     let bytes = unsafe { ffi::sqlite3_stmt_status(statement, ffi::SQLITE_STMTSTATUS_MEMUSED, 0) };
-    Some(Statement { read_only, named_parameter, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
+    Some(Statement { columns, read_only, named_parameter, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
 }
 
 /// A statement without what may follow it.

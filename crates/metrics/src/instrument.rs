@@ -220,9 +220,9 @@ instruments! {
     CompilationsRefused: "tapline_compilations_refused_total", Counter, Count, ["reason"],
         "Plugins that were not compiled because of a limit, by which.";
     HostCallDuration: "tapline_host_call_duration_seconds", Histogram, Seconds, ["capability"],
-        "Time of one host function, its waits included.";
+        "Time of one host function, its waits included, of capabilities that time them: `database`.";
     HostCallBytes: "tapline_host_call_bytes_total", Counter, Bytes, ["capability"],
-        "Bytes of the answers that host functions gave to guests.";
+        "Bytes of the answers that host functions gave to guests, of capabilities that count them: `database`.";
     GuestOutputDropped: "tapline_guest_output_dropped_bytes_total", Counter, Bytes, ["plugin"],
         "Bytes that a guest wrote to its standard streams beyond its limit.";
     LogLines: "tapline_log_lines_total", Counter, Count, ["plugin", "level"],

@@ -55,11 +55,11 @@ pub struct RuntimeMetrics {
     pub cold_starts: u64,
     /// Instances that were made of plugins which had been started.
     pub warm_starts: u64,
-    /// The mean time of a cold start.
+    /// The mean time of a cold start, both stages together.
     pub average_cold_start_ms: f64,
-    /// The mean time of a warm start.
+    /// The mean time of a warm start: instantiate fresh.
     pub average_warm_start_ms: f64,
-    /// The median of the last 1000 cold starts, exact, as are the next two.
+    /// The median of the last 1000 cold starts (compile or load artifact, instantiate fresh), exact, as are the next two.
     pub p50_cold_start_ms: f64,
     /// The 95th percentile.
     pub p95_cold_start_ms: f64,

@@ -1,6 +1,8 @@
 //! The page of an item and the list of items.
 
 use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -26,7 +28,7 @@ use crate::{
 /// whole pool.
 const CONCURRENT_QUESTIONS: usize = 8;
 
-/// One page of an item.
+/// One page: of an item, or of the list.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The whole document.
@@ -38,29 +40,36 @@ pub struct Page {
 }
 
 impl Page {
-    /// The value of the header `Server-Timing`, which the tools of browsers show: the parts of the page, and each call of
-    /// a plugin, at most [`MAX_TIMED_CALLS`]. Times are in milliseconds.
+    /// The value of the header `Server-Timing`, which the tools of browsers show: the parts of the page, and the time that
+    /// each plugin took for each tap, all its calls together. Those that took longest come first, and are at most
+    /// [`MAX_TIMED_CALLS`]. Times are in milliseconds.
     pub(crate) fn server_timing(&self) -> String {
+        let mut sums: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
+        for call in &self.calls {
+            *sums.entry((call.plugin.as_str(), call.tap.as_str())).or_default() += call.took;
+        }
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by_key(|(_, took)| Reverse(*took));
         let mut header = self.timing.header();
-        for call in self.calls.iter().take(MAX_TIMED_CALLS) {
-            let milliseconds = call.took.as_secs_f64() * 1000.0;
-            header.push_str(&format!(", {}.{};dur={milliseconds:.3}", call.plugin, call.tap));
+        for ((plugin, tap), took) in sums.into_iter().take(MAX_TIMED_CALLS) {
+            let milliseconds = took.as_secs_f64() * 1000.0;
+            header.push_str(&format!(", {plugin}.{tap};dur={milliseconds:.3}"));
         }
         header
     }
 }
 
-/// Calls of plugins in one `Server-Timing`. Proxies refuse headers of more than some kilobytes.
+/// Plugins with their taps in one `Server-Timing`. Proxies refuse headers of more than some kilobytes.
 const MAX_TIMED_CALLS: usize = 50;
 
 /// How long the parts of a page took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
-    /// Reading the item from the store.
+    /// Reading the item, or the list, from the store.
     pub load: Duration,
-    /// Asking `item_access`.
+    /// Asking `item_access`. Of a list: for each of its items, which are read for that.
     pub access: Duration,
-    /// Running `item_view`.
+    /// Running `item_view`. A list has none of it.
     pub dispatch: Duration,
     /// Rendering the body and writing the page.
     pub render: Duration,
@@ -76,6 +85,21 @@ impl Timing {
         let mut all: Vec<String> = parts.into_iter().map(|(name, time)| part(name, time)).collect();
         all.push(part("total", total));
         all.join(", ")
+    }
+}
+
+/// Tells how long one part took after the other.
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the last part ended.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.0, now)
     }
 }
 
@@ -184,26 +208,21 @@ impl Server {
     }
 
     async fn make(&self, id: &str, audience: Audience) -> Result<Page, PageError> {
-        let mut timing = Timing::default();
-        let mut clock = Instant::now();
-        let mut lap = || {
-            let now = Instant::now();
-            now - std::mem::replace(&mut clock, now)
-        };
+        let (mut timing, mut clock) = (Timing::default(), Clock::start());
         let load = tracing::debug_span!(target: TARGET, "load");
         let item =
             self.store().load(id).instrument(load).await?.ok_or_else(|| PageError::NotFound { id: id.to_owned() })?;
-        timing.load = lap();
+        timing.load = clock.lap();
         let (asked, mut calls) = observed(self.ask(Arc::clone(&item))).await;
         asked?;
-        timing.access = lap();
+        timing.access = clock.lap();
         let (view, of_view) = observed(self.host().dispatch(ItemView, &item)).await;
         let view = view?;
         calls.extend(of_view);
         if let Some(busy) = view.failures.iter().find(|failure| is_host_busy(failure)) {
             return Err(PageError::Busy(busy.clone()));
         }
-        timing.dispatch = lap();
+        timing.dispatch = clock.lap();
         let render = tracing::debug_span!(target: TARGET, "render");
         let body = body::render(self, &item).instrument(render).await?;
         let silent: Vec<PluginName> = view.failures.into_iter().map(|failure| failure.plugin).collect();
@@ -223,7 +242,7 @@ impl Server {
             request: request::id().map(|id| id.to_string()),
         }
         .render()?;
-        timing.render = lap();
+        timing.render = clock.lap();
         Ok(Page { html, timing, calls })
     }
 
@@ -265,21 +284,30 @@ impl Server {
     /// # Errors
     ///
     /// The host is overloaded, or the store fails.
-    pub async fn list_page(&self, page: u32) -> Result<String, PageError> {
+    pub async fn list_page(&self, page: u32) -> Result<Page, PageError> {
+        let (mut timing, mut clock) = (Timing::default(), Clock::start());
         let page = page.max(1);
         let size = self.config().page_size.max(1);
         let offset = size.saturating_mul(page - 1);
         let mut headers = self.store().list(size.saturating_add(1), offset).await?;
         let more = headers.len() > size as usize;
         headers.truncate(size as usize);
-        let shown = if self.host().order(ItemAccess::NAME).is_some() {
-            let questions = stream::iter(headers).map(|header| self.visible(header)).buffered(CONCURRENT_QUESTIONS);
-            questions.try_filter_map(async |header| Ok(header)).try_collect().await?
-        } else {
-            headers
-        };
-        let rows = shown.into_iter().map(Row::from).collect();
-        Ok(ListPage { site: &self.config().title, page, more, rows }.render()?)
+        timing.load = clock.lap();
+        let (shown, calls) = observed(self.all_visible(headers)).await;
+        let rows = shown?.into_iter().map(Row::from).collect();
+        timing.access = clock.lap();
+        let html = ListPage { site: &self.config().title, page, more, rows }.render()?;
+        timing.render = clock.lap();
+        Ok(Page { html, timing, calls })
+    }
+
+    /// Those that an anonymous reader may see, in their order.
+    async fn all_visible(&self, headers: Vec<Header>) -> Result<Vec<Header>, PageError> {
+        if self.host().order(ItemAccess::NAME).is_none() {
+            return Ok(headers);
+        }
+        let questions = stream::iter(headers).map(|header| self.visible(header)).buffered(CONCURRENT_QUESTIONS);
+        questions.try_filter_map(async |header| Ok(header)).try_collect().await
     }
 
     /// `None`: the reader may not see it, or it has just been deleted.

@@ -19,6 +19,7 @@ use crate::{
     form,
     health::{self, Health},
     operator::{OnLoopback, Visitor, visitor},
+    page::Page,
     panel,
     request::{self, identified},
     scrape,
@@ -85,10 +86,7 @@ fn who(server: &Server, on_loopback: Option<Extension<OnLoopback>>, headers: &He
 
 async fn list(State(server): State<Server>, Query(query): Query<Vec<(String, String)>>) -> Response {
     let page = query.iter().find(|(key, _)| key == "page").and_then(|(_, value)| value.parse().ok()).unwrap_or(1);
-    match server.list_page(page).await {
-        Ok(html) => typed(HTML, html),
-        Err(error) => refuse(&server, &error),
-    }
+    show(&server, server.list_page(page).await)
 }
 
 async fn item(
@@ -105,6 +103,11 @@ async fn item(
     } else {
         server.item_page(&id).await
     };
+    show(&server, page)
+}
+
+/// A page, with what its parts took.
+fn show(server: &Server, page: Result<Page, PageError>) -> Response {
     match page {
         Ok(page) => {
             let timing = page.server_timing();
@@ -114,7 +117,7 @@ async fn item(
             }
             response
         }
-        Err(error) => refuse(&server, &error),
+        Err(error) => refuse(server, &error),
     }
 }
 

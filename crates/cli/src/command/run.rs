@@ -220,7 +220,7 @@ fn bench_page(process_start: f64, results: &BenchmarkResults, validation: &Perfo
     }
     let mut text = table::render(["milliseconds", "average", "p50", "p95", "p99"], &rows);
     text.push_str(&format!(
-        "\n{} iterations; a warm start is {:.1} times as fast as a cold start from the artifact\n\n",
+        "\n{} iterations; a warm start is {:.1} times as fast as a cold start (load artifact, instantiate fresh)\n\n",
         results.iterations, results.improvement_factor
     ));
     let rows: Vec<[String; 4]> = validation

@@ -147,3 +147,32 @@ fn what_is_not_there_or_not_ours() {
         "#]],
     );
 }
+
+/// Where the code of a plugin came from, and what is wrong with where it should have come from.
+#[test]
+fn the_log_says_what_became_of_the_cache() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.configure(&["seo"], CACHE);
+    let log = || {
+        let output = place.run(&["plugins", "--log", "debug"]);
+        assert_eq!(output.status.code(), Some(0));
+        text(&output.stderr)
+    };
+    let says = |log: &str, part: &str| assert!(log.contains(part), "{part} is not in:\n{log}");
+    says(&log(), "component compiled");
+    says(&log(), "component found");
+
+    let cache = place.path().join("cache");
+    let mut files = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+    let entry = files.find(|path| path.extension().is_some_and(|extension| extension == "cwasm")).unwrap();
+    let mut bytes = fs::read(&entry).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(&entry, bytes).unwrap();
+    let damaged = log();
+    says(&damaged, "refused a compiled component on disk");
+    says(&damaged, "component compiled");
+
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+    says(&log(), "compiled plugins are not kept on disk");
+}

@@ -14,6 +14,8 @@ async fn stages_are_measured_apart() {
     let module = load(&runtime, "numbers", NUMBERS).await;
     let results = runtime.benchmark(&module, "fibonacci(5)", 100).await.unwrap();
     assert_eq!(results.iterations, 100);
+    let metrics = runtime.host().metrics().render().unwrap();
+    assert!(metrics.contains("tapline_cache_loads_total{level=\"disk\"} 100\n"), "each cold start loads:\n{metrics}");
     assert!(results.compile_ms.is_some() && results.started_at <= results.ended_at);
     for stage in [results.load_artifact, results.instantiate_fresh, results.cold_start, results.call] {
         assert!(stage.p50_ms > 0.0 && stage.p50_ms <= stage.p95_ms && stage.p95_ms <= stage.p99_ms, "{stage:?}");

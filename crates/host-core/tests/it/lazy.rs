@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tapline_host_core::{Compilation, Fault, Host, HostConfig, LoadError, PluginSpec, Reuse};
+use tapline_host_core::{Compilation, Fault, Host, HostConfig, LoadError, PluginSpec, Reuse, Stock};
 use tempfile::TempDir;
 
 use crate::guests::{Number, config, host_with, metric, name, number, number_with, spec};
@@ -211,6 +211,35 @@ async fn a_plugin_that_nobody_calls_gives_up_its_instances_and_its_code() {
     assert_eq!((loads(&host, "compiled"), loads(&host, "disk")), (1, 1));
     rest(&host, || !plugin.has_code()).await;
     assert!(!is_mapped());
+}
+
+/// Its stock goes with it, and nobody makes it anew until it is called: with a directory for its code, and without.
+#[tokio::test]
+async fn nothing_is_made_ahead_for_a_plugin_that_nobody_calls() {
+    let directory = tempfile::tempdir().unwrap();
+    for config in [config(), on_disk(&directory)] {
+        let host = host(config);
+        let stock = Some(Stock { min: 2, max: 4 });
+        let plugin = PluginSpec { stock, ..spec("p", number("(i32.add (local.get $x) (i32.const 1))")) };
+        host.load(plugin).await.unwrap();
+        let made = || metric(&host, "tapline_stock_made_total{plugin=\"p\"}");
+        let stocked = async |more: u64| {
+            while made() < more || host.slots().0 < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        stocked(2).await;
+        rest(&host, || host.slots().0 == 0).await;
+        let before = made();
+        // Longer than the second after which a stock is looked at, whatever happens.
+        tokio::select! {
+            never = host.rest_when_idle(Duration::from_millis(8)) => match never {},
+            () = tokio::time::sleep(Duration::from_millis(2500)) => {}
+        }
+        assert_eq!((made(), host.slots().0), (before, 0));
+        assert_eq!(answers(&host, 1).await, [2]);
+        stocked(before + 2).await;
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tapline_host_core::{BreakerSettings, HostConfig};
 use tapline_server::ServerConfig;
 
-use crate::{Site, formatted, has, has_not, item, text};
+use crate::{Answer, Site, formatted, has, has_not, item, text};
 
 /// The pages have no scripts of their own: every `<script` but a block of JSON-LD would be somebody else's.
 #[track_caller]
@@ -141,6 +141,12 @@ async fn every_answer_forbids_scripts() {
     }
 }
 
+/// What the report on the host's health says of its pool.
+fn pool_of(report: &Answer) -> String {
+    let report: serde_json::Value = serde_json::from_str(&report.body).unwrap();
+    report["checks"]["pool"]["status"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn an_overloaded_host_says_when_to_come_back() {
     let host = HostConfig { pool_size: 1, max_waiting: 0, max_wait: Duration::from_millis(1), ..HostConfig::default() };
@@ -152,10 +158,25 @@ async fn an_overloaded_host_says_when_to_come_back() {
     while site.host.slots().0 == 0 {
         tokio::task::yield_now().await;
     }
-    let page = site.get("/item/a").await;
+    // Both while the loop has the only slot.
+    let [page, ready] = ["/item/a", "/health/ready"].map(|path| site.asking(path, &[]));
+    let (page, ready) = (page.await.unwrap(), ready.await.unwrap());
     assert_eq!(page.status, 503, "{}", page.body);
     assert_eq!(page.header("retry-after"), "2");
     has_not(&page.body, "overloaded");
+    assert_eq!((ready.status, pool_of(&ready)), (200, "degraded".to_owned()), "{}", ready.body);
     slow.await.unwrap();
     assert_eq!(site.get("/item/a").await.status, 200);
+    let ready = site.get("/health/ready").await;
+    assert_eq!((ready.status, pool_of(&ready)), (200, "ready".to_owned()), "{}", ready.body);
+}
+
+#[tokio::test]
+async fn a_host_that_is_shut_down_is_not_ready() {
+    let site = Site::new(&["seo"]).await;
+    assert_eq!(site.get("/health/ready").await.status, 200);
+    site.host.shut_down(Duration::ZERO).await;
+    let ready = site.get("/health/ready").await;
+    assert_eq!((ready.status, pool_of(&ready)), (503, "unready".to_owned()), "{}", ready.body);
+    assert_eq!(site.get("/health/live").await.status, 200, "it still answers");
 }

@@ -6,6 +6,7 @@ mod actions;
 mod clients;
 mod hostile;
 mod instruments;
+mod markup;
 mod operators;
 mod pages;
 mod requests;

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 use tapline_host_core::{Compilation, HostConfig};
-use tapline_server::{OperatorToken, ServerConfig};
+use tapline_server::{OperatorToken, Server, ServerConfig};
+use tokio::net::TcpListener;
 
 use crate::{Site, formatted, has, has_not, item, spec};
 
@@ -35,9 +36,25 @@ async fn the_panel_shows_what_is_loaded_and_what_it_did() {
         "<h3>item_access</h3>",
         "<strong>embargo</strong> <span class=\"meta\">weight ",
         "<dt>Slots of the pool in use</dt><dd>0 of 10</dd>",
+        "<dt>Calls each second</dt><dd>",
+        "<dt>Failed</dt><dd>0.0 %</dd>",
+        "<dt>Memory at most</dt><dd>",
+        "<th scope=\"col\">p50</th><th scope=\"col\">p99</th>",
+        "<dt>Instances whose code was there</dt><dd>",
+        "<dt>Compiled plugins in memory</dt><dd>",
+        "<dt>Plugins found compiled, in memory and on disk</dt><dd>",
+        "<dt>Plugins compiled</dt><dd>4</dd>",
+        "<dt>Compiled plugins that had to leave</dt><dd>0</dd>",
     ] {
         has(&page.body, part);
     }
+    let seo = page.body.split("<h2 id=\"plugin-seo\">").nth(1).unwrap();
+    let memory = seo.split("<dt>Memory at most</dt><dd>").nth(1).unwrap().split('<').next().unwrap();
+    assert!(memory.ends_with("iB"), "{memory}");
+    let row = seo.split("<th scope=\"row\">item_view</th>").nth(1).unwrap();
+    let cells: Vec<&str> = row.split("<td>").skip(1).take(5).map(|cell| cell.split('<').next().unwrap()).collect();
+    assert_eq!((cells[0], cells[1], cells[4]), ("1", "0", "closed"));
+    assert!(cells[2..4].iter().all(|time| time.ends_with('s')), "p50 and p99 of a call: {cells:?}");
     // Its one script is a file of our own, and nothing else may run or be reached.
     let policy = page.header("content-security-policy");
     has(policy, "script-src 'self'; connect-src 'self'");
@@ -128,6 +145,25 @@ async fn on_this_machine_an_operator_needs_no_token_and_a_proxy_is_no_operator()
 }
 
 #[tokio::test]
+async fn where_others_can_ask_nobody_is_an_operator_without_a_token() {
+    let mut site = site(None).await;
+    has(&site.get("/item/a?explain").await.body, "What the plugins did");
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    site.address = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let server = Server::new(site.host.clone(), site.store.clone(), ServerConfig::default());
+    tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+    for path in ["/_tapline", "/_tapline/trace"] {
+        let page = site.get(path).await;
+        assert_eq!(page.status, 404, "{path}");
+        has_not(&page.body, "seo");
+    }
+    assert_eq!(site.post("/_tapline/plugins/seo/disable", &[], "").await.status, 404);
+    let page = site.get("/item/a?explain").await;
+    assert_eq!(page.status, 200);
+    has_not(&page.body, "What the plugins did");
+}
+
+#[tokio::test]
 async fn with_a_token_only_who_has_it_is_an_operator() {
     let site = site(Some("secret")).await;
     let refused = site.get("/_tapline").await;
@@ -173,6 +209,54 @@ async fn the_browsers_tools_see_the_time_of_each_plugin() {
     for part in ["total;dur=", "embargo.item_access;dur=", "seo.item_view;dur=", "reading-time.item_view;dur="] {
         has(&timing, part);
     }
+}
+
+#[tokio::test]
+async fn the_list_has_one_time_for_all_that_a_plugin_was_asked() {
+    let site = site(None).await;
+    for id in ["b", "c"] {
+        site.save(item(id, "More", [])).await;
+    }
+    let page = site.get("/").await;
+    assert_eq!((page.status, page.body.matches("<li>").count()), (200, 3));
+    let timing = page.header("server-timing");
+    for part in ["load;dur=", "access;dur=", "render;dur=", "total;dur="] {
+        has(timing, part);
+    }
+    assert_eq!(timing.matches("embargo.item_access;dur=").count(), 1, "{timing}");
+    has_not(timing, "item_view");
+    let calls = "tapline_tap_invocations_total{plugin=\"embargo\",tap=\"item_access\",outcome=\"ok\"} 3";
+    has(&site.get("/metrics").await.body, calls);
+}
+
+#[tokio::test]
+async fn advice_says_that_what_was_compiled_is_kept_nowhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(&["seo"]).await;
+    let advice = "cache.directory: the code was there for 0 % of the instances; set it, so that the next start finds what this \
+                  one compiled.";
+    assert_eq!(advice_of(&site).await, serde_json::json!([advice]));
+    let panel = site.get("/_tapline").await.body;
+    has(&panel, "<h2 id=\"advice\">Advice</h2>");
+    has(&panel, &format!("<li>{advice}</li>"));
+
+    // With a directory it is kept, and a second start has nothing to advise.
+    let start = async || {
+        let cache_directory = Some(directory.path().join("cache"));
+        let host = HostConfig { pool_size: 10, cache_directory, ..HostConfig::default() };
+        Site::with(&["seo"], ServerConfig::default(), host).await
+    };
+    let advice = "cache.directory: the code was there for 0 % of the instances; most instances had to wait for the compiler, \
+                  which a warm directory prevents.";
+    assert_eq!(advice_of(&start().await).await, serde_json::json!([advice]));
+    let site = start().await;
+    assert_eq!(advice_of(&site).await, serde_json::json!([]));
+    has_not(&site.get("/_tapline").await.body, "id=\"advice\"");
+}
+
+async fn advice_of(site: &Site) -> Value {
+    let mut status: Value = serde_json::from_str(&site.get("/status").await.body).unwrap();
+    status["advice"].take()
 }
 
 /// The keys of a document, with dots between and `[]` for the entries of a list.

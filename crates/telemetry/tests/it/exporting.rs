@@ -157,7 +157,9 @@ fn a_collector_that_refuses_and_takes_them_again_costs_two_lines() {
 fn a_collector_that_never_answers_holds_up_nobody() {
     // It lets everybody connect, and reads nothing.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let exporter = Exporter::start(&format!("http://{}", listener.local_addr().unwrap()), "tapline").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let warnings = events(&endpoint);
+    let exporter = Exporter::start(&endpoint, "tapline").unwrap();
     let traces = recorded(Some(&exporter), || {
         // More than can wait: a queue without bound would grow, and one that blocks would stop here.
         for _ in 0..MAX_QUEUED_SPANS {
@@ -165,5 +167,8 @@ fn a_collector_that_never_answers_holds_up_nobody() {
         }
     });
     assert_eq!(traces.summaries().len(), 10);
+    let warning = warnings.recv_timeout(PATIENCE).unwrap();
+    assert!(warning.starts_with("WARN "), "{warning}");
     exporter.shut_down();
+    assert_eq!(warnings.try_iter().collect::<Vec<_>>(), Vec::<String>::new(), "one is enough");
 }

@@ -4,6 +4,14 @@ use tapline_host_core::Fault;
 use tapline_hostile::{Attack, Choices, Ends, Ground, Guest, Letter, List, Listen, Text, Things, fault};
 use wasmtime::Trap;
 
+/// An answer that is refused with this text.
+macro_rules! because {
+    ($text:literal) => {
+        fault!(Fault::BadAnswer { reason } if reason.contains($text))
+    };
+}
+
+/// Where the text is the engine's own affair.
 fn bad() -> Ends {
     fault!(Fault::BadAnswer { .. })
 }
@@ -21,16 +29,16 @@ async fn strings() {
     let attacks = [
         Attack::new("2 GiB", &slice::<Text>(64, 0x7fff_ffff), bad()),
         Attack::new("4 GiB less one", &slice::<Text>(0, u32::MAX), bad()),
-        Attack::new("100 MB that are there", &slice::<Text>(64, 100_000_000).memory("1600"), bad()),
-        Attack::new("one byte too much", &slice::<Text>(64, (4 << 20) + 1).memory("100"), bad()),
-        Attack::new("beyond the memory", &slice::<Text>(65_000, 10_000), bad()),
-        Attack::new("a pointer below zero", &slice::<Text>(u32::MAX - 10, 5), bad()),
-        Attack::new("a pointer that wraps", &slice::<Text>(u32::MAX - 10, 100), bad()),
+        Attack::new("100 MB that are there", &slice::<Text>(64, 100_000_000).memory("1600"), because!("fuel allocated for hostcalls")),
+        Attack::new("one byte too much", &slice::<Text>(64, (4 << 20) + 1).memory("100"), because!("fuel allocated for hostcalls")),
+        Attack::new("beyond the memory", &slice::<Text>(65_000, 10_000), because!("string pointer/length out of bounds")),
+        Attack::new("a pointer below zero", &slice::<Text>(u32::MAX - 10, 5), because!("string pointer/length out of bounds")),
+        Attack::new("a pointer that wraps", &slice::<Text>(u32::MAX - 10, 100), because!("string pointer/length out of bounds")),
         Attack::new("no text", &slice::<Text>(64, 4).data(64, b"\xff\xfe\xfd\xfc"), bad()),
         Attack::new("half of a pair", &slice::<Text>(64, 3).data(64, b"\xed\xa0\x80"), bad()),
         Attack::new("a longer way to write a slash", &slice::<Text>(64, 2).data(64, b"\xc0\xaf"), bad()),
-        Attack::new("an answer outside of the memory", &Guest::new::<Text>("(i32.const 65532)"), bad()),
-        Attack::new("an answer that is not aligned", &Guest::new::<Text>("(i32.const 17)"), bad()),
+        Attack::new("an answer outside of the memory", &Guest::new::<Text>("(i32.const 65532)"), because!("pointer out of bounds of memory")),
+        Attack::new("an answer that is not aligned", &Guest::new::<Text>("(i32.const 17)"), because!("return pointer not aligned")),
         // The most that there may be arrives.
         Attack::new("nothing, from the end", &slice::<Text>(65_536, 0), Ends::Answer(r#""""#)),
     ];
@@ -43,18 +51,18 @@ async fn strings() {
 async fn lists() {
     let ground = Ground::new().await;
     let attacks = [
-        Attack::new("a million strings", &slice::<List>(1024, 1_000_000).memory("200"), bad()),
+        Attack::new("a million strings", &slice::<List>(1024, 1_000_000).memory("200"), because!("fuel allocated for hostcalls")),
         Attack::new("a million strings that are not there", &slice::<List>(64, 1_000_000), bad()),
         Attack::new("as many as can be counted", &slice::<List>(64, u32::MAX), bad()),
-        Attack::new("strings that are not aligned", &slice::<List>(65, 1), bad()),
-        Attack::new("a string that is not there", &slice::<List>(64, 1).data(64, b"\xff\xff\xff\x7f\x01\0\0\0"), bad()),
+        Attack::new("strings that are not aligned", &slice::<List>(65, 1), because!("list pointer is not aligned")),
+        Attack::new("a string that is not there", &slice::<List>(64, 1).data(64, b"\xff\xff\xff\x7f\x01\0\0\0"), because!("string pointer/length out of bounds")),
         // The same four bytes, a thousand times: what is counted is what the host makes of it.
         Attack::new(
             "one megabyte a thousand times",
             &slice::<List>(1024, 1000)
                 .memory("32")
                 .with("(func $start (local $at i32) (local.set $at (i32.const 1024)) (loop $next (i32.store offset=4 (local.get $at) (i32.const 1048576)) (local.set $at (i32.add (local.get $at) (i32.const 8))) (br_if $next (i32.lt_u (local.get $at) (i32.const 9024))))) (start $start)"),
-            bad(),
+            because!("fuel allocated for hostcalls"),
         ),
         Attack::new("two strings", &slice::<List>(64, 2), Ends::Answer(r#"["", ""]"#)),
     ];
@@ -91,7 +99,7 @@ async fn handles() {
     let things = |body: &str| Guest::new::<Things>(body);
     let attacks = [
         Attack::new("handle 0", &things("(i32.const 0)"), bad()),
-        Attack::new("a handle that it never had", &things("(i32.const 7)"), bad()),
+        Attack::new("a handle that it never had", &things("(i32.const 7)"), because!("unknown handle index 7")),
         Attack::new("a handle below zero", &things("(i32.const -1)"), bad()),
         Attack::new(
             "a handle that it gave back",
@@ -123,9 +131,9 @@ async fn no_room_for_arguments() {
     let ground = Ground::new().await;
     let listens = |realloc: &str| Guest::new::<Listen>("(i32.const 0)").realloc(realloc);
     let attacks = [
-        Attack::new("room beyond the memory", &listens("(i32.const 65000)"), bad()),
-        Attack::new("room below zero", &listens("(i32.const -8)"), bad()),
-        Attack::new("room that is not aligned", &listens("(i32.const 1025)"), bad()),
+        Attack::new("room beyond the memory", &listens("(i32.const 65000)"), because!("realloc return: beyond end of memory")),
+        Attack::new("room below zero", &listens("(i32.const -8)"), because!("realloc return: beyond end of memory")),
+        Attack::new("room that is not aligned", &listens("(i32.const 1025)"), because!("realloc return: result not aligned")),
         Attack::new(
             "no room",
             &listens("(unreachable)"),

@@ -61,7 +61,9 @@ async fn what_finds_no_place_to_wait_is_told_at_once() {
             } else {
                 host.dispatch(Text, &INPUT).await.unwrap().failures
             };
+            let names = if number % 2 == 0 { ("letters", "letter") } else { ("texts", "text") };
             for error in &failures {
+                assert_eq!((error.plugin.as_ref(), error.tap.as_ref()), names);
                 assert!(matches!(error.fault, Fault::Overloaded { waited, .. } if waited.is_zero()), "{error}");
             }
             failures.len()
@@ -92,6 +94,10 @@ async fn a_wait_has_a_bound() {
     });
     assert_eq!(first.unwrap().answers.len(), 1);
     let failures = second.unwrap().failures;
-    assert!(matches!(failures[0].fault, Fault::Overloaded { waited, .. } if !waited.is_zero()), "{failures:?}");
+    let [error] = failures.as_slice() else { panic!("{failures:?}") };
+    assert_eq!((error.plugin.as_ref(), error.tap.as_ref()), ("texts", "text"));
+    assert!(matches!(error.fault, Fault::Overloaded { waited, .. } if !waited.is_zero()), "{error}");
+    let counters = ground.counters("texts");
+    assert_eq!((counters.outcome("overloaded"), counters.calls()), (1, 1), "{counters:?}");
     ground.is_quiet("a wait").await;
 }
