@@ -35,7 +35,8 @@ Usage: cargo xtask observability --check | --screenshots | --traces
 
 pub(crate) const DEPLOY: &str = "deploy/observability";
 /// What `promtool` is asked there: whether the rules are right, and whether their tests pass.
-pub(crate) const PROMTOOL: [[&str; 3]; 2] = [["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]];
+pub(crate) const PROMTOOL: [[&str; 3]; 2] =
+    [["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]];
 
 const IMAGES: &str = "docs/images";
 const METRICS: &str = "docs/metrics.md";

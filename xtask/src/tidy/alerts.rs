@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn alerts_and_recorded_names_are_told_apart() {
-        let directory = Directory::new(&[(RULES, "- record: tapline:x\n- alert: TaplineDown\n"), ("a.yml", "- alert: A")]);
+        let directory =
+            Directory::new(&[(RULES, "- record: tapline:x\n- alert: TaplineDown\n"), ("a.yml", "- alert: A")]);
         let tree = directory.tree(&[RULES, "a.yml"]);
         assert_eq!(named(&tree, "- record:"), BTreeSet::from(["tapline:x".to_owned()]));
         assert_eq!(named(&tree, "- alert:"), BTreeSet::from(["TaplineDown".to_owned()]));

@@ -40,7 +40,9 @@ mod tests {
 
     #[test]
     fn others_are_named() {
-        let wrong = ["docs/images/panel.png: no document shows this picture; show `images/panel.png` in one of docs, or take it out"];
+        let wrong = [
+            "docs/images/panel.png: no document shows this picture; show `images/panel.png` in one of docs, or take it out",
+        ];
         assert_eq!(found("docs/operators.md", "![The page](images/big-panel.png)"), wrong);
         assert_eq!(found("CHANGELOG.md", "![The page](docs/images/panel.png)"), wrong);
         assert_eq!(found("docs/page.html", "images/panel.png"), wrong);

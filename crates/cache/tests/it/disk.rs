@@ -28,6 +28,18 @@ fn a_second_cache_maps_what_the_first_compiled() {
 }
 
 #[test]
+fn a_file_that_is_too_long_for_now_is_left_alone() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let key = on_disk(&engine, &directory).get_or_compile(&component(1)).unwrap().key;
+    let length = fs::metadata(directory.join(key.file_name())).unwrap().len();
+    let cache = on_disk(&engine, &directory);
+    assert!(cache.find_within(key, length - 1).is_none());
+    assert_eq!(cache.find_within(key, length).unwrap().source, Source::Disk);
+    assert_eq!(cache.find_within(key, 0).unwrap().source, Source::Memory, "memory is at hand");
+}
+
+#[test]
 fn a_cache_knows_which_components_its_directory_has() {
     let engine = engine();
     let (_parent, directory) = place();
