@@ -262,7 +262,7 @@ fn decide_host(
         .file(file.plugin_share_percent.map(NonZeroU32::get))
         .decide();
     let breaker = decide_breaker(it, &file.breaker);
-    let limits = decide_limits(it, base.limits, file.limits, environment)?;
+    let limits = decide_limits(it, base.limits, profile == Profile::Secure, file.limits, environment)?;
     let compilation = decide_compilation(it, &file.compilation)?;
     let (cache_size, cache_max_bytes, cache_directory) = decide_cache(it, base.cache_size, cache, environment)?;
     Ok(HostConfig {
@@ -308,6 +308,7 @@ fn decide_breaker(it: &mut Resolver, file: &PartialBreaker) -> BreakerSettings {
 fn decide_limits(
     it: &mut Resolver,
     profile: Limits,
+    is_bound: bool,
     file: PartialLimits,
     environment: &Environment,
 ) -> Result<Limits, ConfigError> {
@@ -338,6 +339,18 @@ fn decide_limits(
             Origin::Default
         };
         it.settings.push(Setting::new(key, value.cloned().unwrap_or_default(), origin));
+    }
+    // What a profile is chosen for is not raised by the way.
+    if is_bound {
+        let bounded = plugin::fields(limits.smallest(profile).into());
+        if let Some(name) = keys_of::<PartialLimits>().iter().find(|name| in_force.get(**name) != bounded.get(**name)) {
+            let key = format!("host.limits.{name}");
+            return Err(it.contradiction(
+                &key,
+                "host.profile",
+                "lower it, or choose another profile: this one allows less",
+            ));
+        }
     }
     Ok(limits)
 }
@@ -613,6 +626,9 @@ mod tests {
             error("[host.compilation]\nworker = false\nmax_memory_bytes = 1", &[]),
             error(&format!("{grant}network = [\"example.org:443\"]"), &[]),
             error(&format!("{grant}files = true"), &[]),
+            error("[host]\nprofile = \"secure\"\n[host.limits]\nmax_memory_bytes = 1073741824", &[]),
+            error("[host]\nprofile = \"secure\"\n[host.limits]\nenable_fuel_metering = false", &[]),
+            error("[host]\nprofile = \"secure\"", &[("TAPLINE_WASM_TIMEOUT_SECS", "300")]),
         ];
         expect_test::expect![[r#"
             `host.initial_pool_size` = 11 (variable TAPLINE_WASM_INITIAL_POOL_SIZE) contradicts `host.pool_size` = 10 (profile development)
@@ -625,6 +641,12 @@ mod tests {
             hint: take the grant away, or choose another profile: in this one no plugin gets it
             `plugins.a.grants.files` = true (tapline.toml:6) contradicts `host.profile` = secure (tapline.toml:2)
             hint: take the grant away, or choose another profile: in this one no plugin gets it
+            `host.limits.max_memory_bytes` = 1073741824 (tapline.toml:4) contradicts `host.profile` = secure (tapline.toml:2)
+            hint: lower it, or choose another profile: this one allows less
+            `host.limits.enable_fuel_metering` = false (tapline.toml:4) contradicts `host.profile` = secure (tapline.toml:2)
+            hint: lower it, or choose another profile: this one allows less
+            `host.limits.max_execution_time_ms` = 300000 (variable TAPLINE_WASM_TIMEOUT_SECS) contradicts `host.profile` = secure (tapline.toml:2)
+            hint: lower it, or choose another profile: this one allows less
         "#]]
         .assert_eq(&errors.concat());
         let off = format!("{grant}files = true\n").replace("path = \"a\"", "path = \"a\"\nenabled = false");

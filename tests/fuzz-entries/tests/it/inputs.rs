@@ -35,3 +35,14 @@ fn what_fuzzing_found_stays_mended() {
 fn seeds_are_dealt_with() {
     assert!(run("../../fuzz/seeds") >= 8, "the seeds of the fuzz targets were found");
 }
+
+#[test]
+fn each_entry_has_a_fuzz_target() {
+    let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/fuzz_targets");
+    let targets = fs::read_dir(targets).unwrap().map(|target| target.unwrap().path());
+    let mut targets: Vec<_> = targets.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    let mut entries = ENTRIES.map(|(entry, _)| entry.to_owned());
+    targets.sort();
+    entries.sort();
+    assert_eq!(targets, entries);
+}

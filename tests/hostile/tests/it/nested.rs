@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tapline_host_core::{
-    CallError, CallState, Capability, Fault, Host, HostConfig, MAX_NESTED_CALLS, Party, PluginSpec,
+    CallError, CallState, Capability, Fault, Host, HostConfig, MAX_NESTED_CALLS, Party, PluginSpec, Tap as _,
 };
 use tapline_hostile::{ATTACK_TIME, Ground, Guest, INPUT, Letter, Number, PATIENCE, Text, config, name, time};
 use tokio::time::Instant;
@@ -84,12 +84,14 @@ async fn ground(config: HostConfig) -> (Ground, Arc<Seen>) {
     (ground, seen)
 }
 
-/// What the nested calls of `plugin` failed with. The host is let go.
-async fn finish(ground: &Ground, seen: &Seen, plugin: &str) -> Vec<Fault> {
+/// What the nested calls of `plugin` failed with, all of them in its one tap. The host is let go.
+async fn finish(ground: &Ground, seen: &Seen, plugin: &str, tap: &str) -> Vec<Fault> {
     ground.is_quiet("nested calls").await;
     seen.host.lock().unwrap().take();
     let failures = std::mem::take(&mut *seen.failures.lock().unwrap()).into_iter();
-    failures.filter(|error| error.plugin == name(plugin)).map(|error| error.fault).collect()
+    let failures: Vec<_> = failures.filter(|error| error.plugin == name(plugin)).collect();
+    assert!(failures.iter().all(|error| error.tap.as_ref() == tap), "{failures:?}");
+    failures.into_iter().map(|error| error.fault).collect()
 }
 
 #[tokio::test]
@@ -105,7 +107,7 @@ async fn a_plugin_that_calls_itself_through_its_host() {
     let deadlines = std::mem::take(&mut *seen.deadlines.lock().unwrap());
     assert_eq!(deadlines.len() as u64, calls);
     assert!(deadlines.is_sorted_by(|outer, inner| outer >= inner), "no call has more time than the one around it");
-    let faults = finish(&ground, &seen, "again").await;
+    let faults = finish(&ground, &seen, "again", Number::NAME).await;
     let [fault @ Fault::TooDeep { limit: MAX_NESTED_CALLS }] = faults.as_slice() else { panic!("{faults:?}") };
     assert_eq!(fault.party(), Party::Guest);
 }
@@ -117,9 +119,14 @@ async fn a_plugin_that_calls_itself_without_end() {
     ground.host.load(PluginSpec::bytes(name("again"), bytes).limits(time(ATTACK_TIME))).await.unwrap();
     let outcome = ground.beside(ground.host.dispatch(Number, &INPUT)).await.unwrap();
     assert_eq!(outcome.answers, [(name("well-behaved"), INPUT + 1)]);
-    assert!(matches!(outcome.failures[0].fault, Fault::TimedOut { limit: ATTACK_TIME }), "{:?}", outcome.failures);
-    let faults = finish(&ground, &seen, "again").await;
+    let failure = &outcome.failures[0];
+    assert_eq!((&failure.plugin, failure.tap.as_ref()), (&name("again"), Number::NAME));
+    assert!(matches!(failure.fault, Fault::TimedOut { limit: ATTACK_TIME }), "{failure:?}");
+    let faults = finish(&ground, &seen, "again", Number::NAME).await;
     assert!(!faults.is_empty() && faults.iter().all(|fault| matches!(fault, Fault::TooDeep { .. })), "{faults:?}");
+    let counters = ground.counters("again");
+    assert_eq!(counters.outcome("too_deep"), faults.len() as u64);
+    assert_eq!(counters.outcome("timeout"), 1, "the outermost one: {counters:?}");
 }
 
 /// The inner call may take long by its own limit; the outer one is over before.
@@ -135,7 +142,7 @@ async fn a_nested_call_ends_with_the_one_around_it() {
     // It was dropped, which is not held against it.
     let counters = ground.counters("inner");
     assert_eq!((counters.outcome("cancelled"), counters.calls()), (1, 1), "{counters:?}");
-    assert!(finish(&ground, &seen, "inner").await.is_empty());
+    assert!(finish(&ground, &seen, "inner", Letter::NAME).await.is_empty());
 }
 
 /// A call that has a slot never waits for another one: two of them would wait for each other.
@@ -157,10 +164,11 @@ async fn a_nested_call_that_finds_no_slot_is_told_at_once() {
     let both = async { tokio::join!(biased; ground.host.dispatch(Text, &INPUT), open).0 };
     let outcome = tokio::time::timeout(PATIENCE, both).await.expect("they do not wait for each other").unwrap();
     assert_eq!(outcome.answers.len(), 2, "{:?}", outcome.failures);
-    let faults = finish(&ground, &seen, "inner").await;
+    let faults = finish(&ground, &seen, "inner", Letter::NAME).await;
     assert!(
         !faults.is_empty()
             && faults.iter().all(|fault| matches!(fault, Fault::Overloaded { waited, .. } if waited.is_zero())),
         "{faults:?}"
     );
+    assert_eq!(ground.counters("inner").outcome("overloaded"), faults.len() as u64);
 }
