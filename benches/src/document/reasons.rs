@@ -14,8 +14,8 @@ pub(super) fn why(report: &Report, id: &str) -> String {
             report.machine.cores
         ),
         "gate3.added" => format!(
-            "Plain sqlx takes {} µs (`gate3.plain-query`). What is added is the way out of the guest and back, finding a connection, the \
-             deadline, and a copy of each value into the guest.",
+            "Plain sqlx takes {} µs (`gate3.plain-query`). Both are one message to the thread of a connection and back. What is \
+             added lies between: the way out of the guest and back, the deadline, and copies of the statement and of each value.",
             value("gate3.plain-query")
         ),
         "gate3.wait.100" | "gate3.wait.1000" => format!(

@@ -26,9 +26,9 @@ mod parse;
 /// | `cron` | `(run: &CronRun)` | |
 ///
 /// A full tap gets the item with everything that it declared; a lazy one gets a handle, and each question to it is a call
-/// to the host. Which is faster was measured (`docs/gates/report.md`): at 2.4 KB lazy is faster for taps that read up to 12 of 14
-/// fields and write at most one, at 10 KB up to 13; above that take the whole item, or declare `fields`. From 50 KB on lazy is
-/// faster however many a tap reads.
+/// to the host. Which is faster was measured (`docs/gates/report.md`): from 2.4 to 50 KB lazy is faster for taps that read up to 12
+/// of 14 fields and write at most one; above that take the whole item, or declare `fields`. At 100 KB lazy is faster however
+/// many a tap reads.
 ///
 /// # Attributes
 ///
