@@ -255,6 +255,12 @@ fn what_is_wrong_with_a_call() {
         [2]
         error: 99 iterations are too few, a benchmark has at least 100
         [2]
+        error: `numbers` has no function `fibonnaci`
+        hint: did you mean `fibonacci(s32) -> s64`?
+        [1]
+        error: `divide` of `numbers`: trapped: wasm trap: integer divide by zero
+          at function 1 (0x74)
+        [1]
     "#]].assert_eq(&complaints(
         &place,
         &[
@@ -279,6 +285,8 @@ fn what_is_wrong_with_a_call() {
             &["run", "open.wasm", "open()", "--dir", "missing"],
             &["run", "open.wasm", "open()", "--dir", "missing::here"],
             &["bench", "numbers.wasm", "fibonacci(1)", "--iterations", "99"],
+            &["bench", "numbers.wasm", "fibonnaci(1)"],
+            &["bench", "numbers.wasm", "divide(1, 0)"],
         ],
     ));
 }

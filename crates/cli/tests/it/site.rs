@@ -73,7 +73,7 @@ impl Serving {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().expect("it catches the signal");
             }
-            assert!(start.elapsed() < Duration::from_secs(15), "it does not end");
+            assert!(start.elapsed() < Duration::from_secs(60), "it does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -90,6 +90,24 @@ fn calls(report: &Value, plugin: &str, tap: &str) -> (u64, u64) {
     let plugins = report["plugins"].as_array().unwrap();
     let found = plugins.iter().find(|entry| entry["name"] == plugin && entry["tap"] == tap).unwrap();
     (found["invocations"].as_u64().unwrap(), found["failures"].as_u64().unwrap())
+}
+
+/// What still runs when the ten seconds to end are over is cut off, and the exit status says so.
+#[test]
+fn a_call_that_does_not_end_in_time_is_told_by_the_exit_status() {
+    let place = Place::new();
+    place.configure(&[], "");
+    place.write("a.md", "---\ndo: loop\n---\n# A\n");
+    assert_eq!(place.run(&["import", "a.md"]).status.code(), Some(0));
+    place.configure(&["probe"], "[host.limits]\nmax_execution_time_ms = 60000\n");
+    let serving = Serving::start(&place);
+    let url = format!("{}/item/a", serving.address);
+    let asking = std::thread::spawn(move || ureq::get(url).call().is_ok());
+    while !serving.get("/metrics").1.contains("tapline_pool_slots_in_use 1\n") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(serving.end("-TERM"), 3);
+    assert!(!asking.join().unwrap(), "there was no page to answer with");
 }
 
 #[test]

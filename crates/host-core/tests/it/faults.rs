@@ -79,6 +79,32 @@ async fn a_dispatch_can_allow_less_than_a_plugin_has_and_never_more() {
     assert_serves(&host).await;
 }
 
+/// Fuel counts where the plugin is metered, and nowhere else.
+#[tokio::test]
+async fn a_dispatch_can_allow_less_fuel_and_a_smaller_table() {
+    let host = host();
+    let metered =
+        PartialLimits { enable_fuel_metering: Some(true), fuel_limit: Some(1_000_000), ..PartialLimits::default() };
+    let counts = number(
+        "(loop (global.set $count (i32.add (global.get $count) (i32.const 1))) (br_if 0 (i32.lt_u (global.get $count) (i32.const 1000)))) (local.get $x)",
+    );
+    host.load(spec("metered", counts.clone()).limits(metered)).await.unwrap();
+    host.load(spec("plain", counts)).await.unwrap();
+    let little = Limits::builder().enable_fuel_metering(true).fuel_limit(100).build().unwrap();
+    let outcome = host.dispatch_within(Number, &1, little).await.unwrap();
+    assert_eq!(outcome.answers, [(name("plain"), 1)]);
+    assert!(matches!(outcome.failures[0].fault, Fault::OutOfFuel { limit: 100 }), "{:?}", outcome.failures);
+    assert_eq!(host.dispatch(Number, &1).await.unwrap().answers.len(), 2);
+    assert!(host.unload(&name("metered")).await.unwrap() && host.unload(&name("plain")).await.unwrap());
+
+    let grows = "(table.grow $t (ref.null func) (i32.const 10))";
+    host.load(spec("table", number_with("(table $t 5 funcref)", grows))).await.unwrap();
+    let small = Limits::builder().max_table_elements(10).build().unwrap();
+    let grown = async |limits| host.dispatch_within(Number, &1, limits).await.unwrap().answers;
+    assert_eq!(grown(small).await, [(name("table"), u32::MAX)]);
+    assert_eq!(grown(Limits::default()).await, [(name("table"), 5)]);
+}
+
 #[tokio::test]
 async fn a_host_that_shuts_down_finishes_what_runs_and_refuses_the_rest() {
     let (host, gate) = host_with(config());
