@@ -182,11 +182,7 @@ impl ArtifactCache {
         let (component, source) = match in_memory {
             Some(component) => (component, Source::Memory),
             None => {
-                let disk = self.disk.as_ref().ok()?;
-                if max_bytes < u64::MAX && disk.length(&key)? > max_bytes {
-                    return None;
-                }
-                let component = self.map_from(disk, &key).ok().flatten()?;
+                let component = self.map_from(self.disk.as_ref().ok()?, &key, max_bytes).ok().flatten()?;
                 self.state().memory.insert(key, component.clone());
                 (component, Source::Disk)
             }
@@ -283,7 +279,7 @@ impl ArtifactCache {
             return Ok((self.compile(wasm, key)?.0, Source::Compiled));
         };
         // First without the lock, which needs write permission.
-        if let Ok(Some(component)) = self.map_from(disk, key) {
+        if let Ok(Some(component)) = self.map_from(disk, key, u64::MAX) {
             return Ok((component, Source::Disk));
         }
         let lock = disk
@@ -291,7 +287,7 @@ impl ArtifactCache {
             .inspect_err(|error| warn!(component = key.visible_name(), %error, "cannot lock the cache directory"))
             .ok();
         // Another process may have written the entry while this one waited for the lock.
-        match self.map_from(disk, key) {
+        match self.map_from(disk, key, u64::MAX) {
             Ok(Some(component)) => return Ok((component, Source::Disk)),
             Ok(None) => {}
             Err(error) => {
@@ -313,8 +309,8 @@ impl ArtifactCache {
         Ok((component, Source::Compiled))
     }
 
-    fn map_from(&self, disk: &Disk, key: &ArtifactKey) -> wasmtime::Result<Option<Component>> {
-        let Some(file) = disk.find(key)? else {
+    fn map_from(&self, disk: &Disk, key: &ArtifactKey, max_bytes: u64) -> wasmtime::Result<Option<Component>> {
+        let Some(file) = disk.find(key, max_bytes)? else {
             return Ok(None);
         };
         let component = map::map(&self.engine, &file)?;

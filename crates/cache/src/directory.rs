@@ -78,7 +78,7 @@ impl CacheDirectory {
     /// The file cannot be read, is damaged, or was not written by the owner of this directory's key. A host compiles its
     /// component anew.
     pub fn verify(&self, entry: &DirectoryEntry) -> io::Result<()> {
-        self.disk.verified(&entry.file_name).map(drop)
+        self.disk.verified(&entry.file_name, u64::MAX).map(drop)
     }
 
     /// Removes what no host with an engine of `engines` would load, what dead processes left, and what is too much.

@@ -90,8 +90,9 @@ impl Disk {
     }
 
     /// The entry, if there is one. An error means that there is a file and that it must not be used.
-    pub(crate) fn find(&self, key: &ArtifactKey) -> io::Result<Option<Verified>> {
-        self.verified(&key.file_name())
+    /// One with more than `max_bytes` counts as none.
+    pub(crate) fn find(&self, key: &ArtifactKey, max_bytes: u64) -> io::Result<Option<Verified>> {
+        self.verified(&key.file_name(), max_bytes)
     }
 
     /// Whether there is a file of this name. What is in it is not looked at.
@@ -99,18 +100,17 @@ impl Disk {
         self.directory.join(key.file_name()).is_file()
     }
 
-    /// How many bytes the entry has, if there is one.
-    pub(crate) fn length(&self, key: &ArtifactKey) -> Option<u64> {
-        Some(fs::metadata(self.directory.join(key.file_name())).ok()?.len())
-    }
-
     /// The entry of this name, if there is one. An error means that there is a file and that it must not be used.
-    pub(crate) fn verified(&self, name: &str) -> io::Result<Option<Verified>> {
+    /// One with more than `max_bytes` counts as none.
+    pub(crate) fn verified(&self, name: &str, max_bytes: u64) -> io::Result<Option<Verified>> {
         let path = self.directory.join(name);
         let Some(mut file) = unless_gone(File::open(&path))? else {
             return Ok(None);
         };
         let length = file.metadata()?.len();
+        if length > max_bytes {
+            return Ok(None);
+        }
         let Some(artifact_length) = length.checked_sub(TAG_LENGTH) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "too short for an authenticator"));
         };
@@ -318,7 +318,7 @@ mod tests {
                 together.wait();
                 first.store(b"artifact").unwrap();
             });
-            assert!(disk.find(&key).unwrap().is_some());
+            assert!(disk.find(&key, u64::MAX).unwrap().is_some());
         }
     }
 }

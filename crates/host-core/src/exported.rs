@@ -150,14 +150,15 @@ impl Functions {
 pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, LoadError> {
     let begun = Instant::now();
     let (loading, inner) = (spec.clone(), Arc::clone(&host.inner));
+    let at_once = read::is_small(&spec.source);
     let check = move || {
         let wasm = read::read_now(&loading.name, &loading.source, inner.config.compilation.max_component_bytes)?;
         let manifest = Manifest::read(&loading.name, wasm.bytes())?;
         let checked = load::check(&inner, &loading, wasm, manifest, |_| Ok(Vec::new()))?;
-        let artifact = checked.plugin.code.find(read::MAPPED_AT_ONCE);
+        let artifact = checked.plugin.code.find(read::mapped(at_once));
         Ok((checked, artifact))
     };
-    let (checked, artifact) = read::apart(&spec.name, read::is_small(&spec.source), check).await?;
+    let (checked, artifact) = read::apart(&spec.name, at_once, check).await?;
     let mut stages = Stages::begin();
     let Checked { plugin, runtime, breaker, .. } = &checked;
     let (pre, artifact) = code::link(&host.inner, plugin, runtime, artifact, &mut stages).await?;

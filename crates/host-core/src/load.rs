@@ -26,8 +26,7 @@ use crate::{
     manifest::Manifest,
     nesting::Enclosing,
     plugin::{Plugin, PluginSpec},
-    read::{self, MAPPED_AT_ONCE},
-    reuse,
+    read, reuse,
     runtime::Runtime,
     slots::Lane,
     stages::Stages,
@@ -73,7 +72,7 @@ pub(crate) async fn load(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, 
         let mut stages = Stages::begin();
         let wasm = read::read_now(&spec.name, &spec.source, host.config.compilation.max_component_bytes)?;
         stages.end("read");
-        prepare_now(&host, spec, wasm, stages)
+        prepare_now(&host, spec, wasm, at_once, stages)
     };
     finish(read::apart(&name, at_once, prepare).await?).await
 }
@@ -86,15 +85,21 @@ pub(crate) async fn load_wasm(
     stages: Stages,
 ) -> Result<Loaded, LoadError> {
     let (name, at_once, host) = (spec.name.clone(), read::is_small(&spec.source), Arc::clone(host));
-    finish(read::apart(&name, at_once, move || prepare_now(&host, spec, wasm, stages)).await?).await
+    finish(read::apart(&name, at_once, move || prepare_now(&host, spec, wasm, at_once, stages)).await?).await
 }
 
-fn prepare_now(host: &Arc<Inner>, spec: PluginSpec, wasm: Wasm, mut stages: Stages) -> Result<Prepared, LoadError> {
+fn prepare_now(
+    host: &Arc<Inner>,
+    spec: PluginSpec,
+    wasm: Wasm,
+    at_once: bool,
+    mut stages: Stages,
+) -> Result<Prepared, LoadError> {
     let manifest = Manifest::read(&spec.name, wasm.bytes())?;
     let loaded = check_plugin(host, spec, wasm, manifest)?;
     stages.end("check");
-    // Here and not where it is needed, so that one thread does it all. Larger ones are found later.
-    let artifact = loaded.plugin.code.find(MAPPED_AT_ONCE);
+    // Here and not where it is needed, so that one thread does it all.
+    let artifact = loaded.plugin.code.find(read::mapped(at_once));
     Ok((loaded, artifact, stages))
 }
 

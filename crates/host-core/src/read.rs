@@ -18,11 +18,16 @@ use crate::{error::LoadError, plugin::PluginSource};
 const AT_ONCE: usize = 64 << 10;
 /// So many bytes of compiled code are checked and mapped in half a millisecond. Code that was made of few bytes can have many
 /// more, for memory that is not empty.
-pub(crate) const MAPPED_AT_ONCE: u64 = 1 << 20;
+const MAPPED_AT_ONCE: u64 = 1 << 20;
 
 /// Whether what has so many bytes is dealt with at once.
 pub(crate) fn is_small(source: &PluginSource) -> bool {
     matches!(source, PluginSource::Bytes(bytes) if bytes.len() <= AT_ONCE)
+}
+
+/// The bytes of compiled code that may be mapped: in the caller's thread few, apart from it any.
+pub(crate) fn mapped(at_once: bool) -> u64 {
+    if at_once { MAPPED_AT_ONCE } else { u64::MAX }
 }
 
 /// Does what takes as long as the plugin is large: at once, or where nobody waits for the thread.

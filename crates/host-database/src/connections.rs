@@ -62,6 +62,14 @@ pub(crate) enum State {
 }
 
 impl Connection {
+    /// How many statements sqlx keeps, and how many are known.
+    #[cfg(test)]
+    pub(crate) async fn kept(&mut self) -> (usize, usize) {
+        // Its thread counts when it has answered: by the next answer it has.
+        self.sqlite.ping().await.unwrap();
+        (self.sqlite.cached_statements_size(), self.known.len())
+    }
+
     /// Keeps no statement any more.
     pub(crate) async fn forget(&mut self) -> Result<(), sqlx::Error> {
         self.known.clear();
@@ -135,7 +143,7 @@ mod tests {
         for (state, kept) in [(State::Idle, 1), (State::Busy, 1), (State::Unknown, 0)] {
             connection.state = state;
             connections.recycle(&mut connection, &Metrics::default()).await.unwrap();
-            assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (kept, kept), "{state:?}");
+            assert_eq!(connection.kept().await, (kept, kept), "{state:?}");
             assert_eq!(connection.state, State::Idle);
         }
     }

@@ -12,7 +12,7 @@ use sqlx::{
     Arguments, AssertSqlSafe, Column, ConnectOptions, Connection as _, Decode, Either, Executor, Row, SqlSafeStr,
     Sqlite as Driver, SqliteConnection, Statement, TypeInfo, ValueRef,
     error::BoxDynError,
-    sqlite::{SqliteArguments, SqliteColumn, SqliteConnectOptions, SqliteRow, SqliteStatement, SqliteValueRef},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteStatement, SqliteValueRef},
 };
 use tapline_host_core::cut;
 
@@ -164,7 +164,7 @@ async fn ask(
         check_parameters(takes, given)?;
         return again(connection, running, sql, arguments(parameters)?).await;
     }
-    // A look is no use: sqlx would not know of it.
+    // Not a use yet, of which sqlx would know nothing: both are to keep the same statements.
     let Some(takes) = connection.known.peek(sql).map(|known| known.parameters) else {
         return first(connection, running, sql, arguments(parameters)?, given).await;
     };
@@ -174,10 +174,11 @@ async fn ask(
     connection.state = State::Busy;
     let columns = connection.known.get(sql).map(|known| known.columns.clone()).unwrap_or_default();
     let query = sqlx::query_with(AssertSqlSafe(sql), arguments.clone());
-    if let Some(result) = running.settled(Answer::new(columns).collect(&mut connection.sqlite, query)).await {
-        let rows = result?;
+    let mut answer = Answer::new(columns);
+    if let Some(result) = running.settled(answer.collect(&mut connection.sqlite, query)).await {
+        result?;
         connection.state = State::Idle;
-        return Ok(rows);
+        return Ok(answer.rows);
     }
     // What sqlx keeps may have the columns of an old schema.
     connection.state = State::Unknown;
@@ -201,16 +202,18 @@ async fn again(
     let mut transaction = connection.sqlite.begin_with(BEGIN).await.map_err(Failure::Connection)?;
     let guest = running.guest();
     let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(false);
-    let mut rows = Answer::new(Vec::new()).collect(&mut transaction, query).await?;
-    if rows.rows.is_empty() {
+    let mut answer = Answer::new(Vec::new());
+    answer.collect(&mut transaction, query).await?;
+    if answer.rows.rows.is_empty() {
         // No row has told what its columns are called.
         let compiled = sqlite_guard::compiled(&mut transaction.lock_handle().await?, sql);
-        rows.columns = compiled.map(|compiled| compiled.columns).unwrap_or_default();
+        let columns = compiled.map(|compiled| compiled.columns).unwrap_or_default();
+        answer.name(columns.iter().map(String::as_str))?;
     }
     drop(guest);
     transaction.rollback().await.map_err(Failure::Connection)?;
     connection.state = State::Idle;
-    Ok(rows)
+    Ok(answer.rows)
 }
 
 /// Looks at a statement before it runs.
@@ -231,8 +234,9 @@ async fn first(
     let (compiled, parameters) = check(compiled, &statement)?;
     check_parameters(parameters, given)?;
     let mut answer = Answer::new(Vec::new());
-    answer.name(statement.columns())?;
-    let rows = answer.collect(&mut transaction, statement.query_with(arguments)).await?;
+    answer.name(compiled.columns.iter().map(String::as_str))?;
+    answer.collect(&mut transaction, statement.query_with(arguments)).await?;
+    let rows = answer.rows;
     drop(guest);
     // The next query may begin at once, and sqlx lets none begin before this one has ended.
     transaction.rollback().await.map_err(Failure::Connection)?;
@@ -305,24 +309,23 @@ impl Answer {
     }
 
     /// Names the columns, if they have other names than was thought.
-    fn name(&mut self, columns: &[SqliteColumn]) -> Result<(), QueryError> {
-        let names = || columns.iter().map(Column::name);
-        if names().eq(self.rows.columns.iter()) {
+    fn name<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<(), QueryError> {
+        if names.clone().eq(self.rows.columns.iter()) {
             return Ok(());
         }
-        if columns.len() > MAX_COLUMNS {
-            let message = format!("the statement returns {} columns, {MAX_COLUMNS} are allowed", columns.len());
+        if names.len() > MAX_COLUMNS {
+            let message = format!("the statement returns {} columns, {MAX_COLUMNS} are allowed", names.len());
             return Err(QueryError::TooLarge(message));
         }
-        *self = Self::new(names().map(str::to_owned).collect());
+        *self = Self::new(names.map(str::to_owned).collect());
         Ok(())
     }
 
     async fn collect(
-        mut self,
+        &mut self,
         connection: &mut SqliteConnection,
         query: sqlx::query::Query<'_, Driver, SqliteArguments>,
-    ) -> Result<Rows, Failure> {
+    ) -> Result<(), Failure> {
         let mut events = connection.fetch_many(query);
         let mut complete = false;
         while let Some(event) = events.try_next().await? {
@@ -332,7 +335,7 @@ impl Answer {
             }
         }
         // A thread that died does not say so: its rows only stop.
-        if complete { Ok(self.rows) } else { Err(Failure::Connection(sqlx::Error::WorkerCrashed)) }
+        if complete { Ok(()) } else { Err(Failure::Connection(sqlx::Error::WorkerCrashed)) }
     }
 
     fn add(&mut self, row: &SqliteRow) -> Result<(), QueryError> {
@@ -340,7 +343,7 @@ impl Answer {
             return Err(QueryError::TooLarge(format!("there are more than {MAX_ROWS} rows")));
         }
         if self.rows.rows.is_empty() {
-            self.name(row.columns())?;
+            self.name(row.columns().iter().map(Column::name))?;
         }
         let mut values = Vec::with_capacity(self.rows.columns.len());
         for (index, column) in self.rows.columns.iter().enumerate() {
@@ -433,7 +436,7 @@ mod tests {
                 assert_eq!(connection.state, State::Idle);
             }
         }
-        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (3, 3));
+        assert_eq!(connection.kept().await, (3, 3));
         assert_eq!(connection.restless.len(), 0, "none of them had to be compiled again");
         let running = Arc::clone(&connection.guard).begin();
         let other = running.settled((&mut connection.sqlite).fetch_all("SELECT 2")).await;
@@ -454,7 +457,24 @@ mod tests {
             assert_eq!((rows.columns, rows.rows.len()), (vec!["x".to_owned()], count));
             assert_eq!(connection.state, State::Idle);
         }
-        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (1, 1));
+        assert_eq!(connection.kept().await, (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_is_not_kept_has_no_more_columns_than_others() {
+        let mut connection = connection().await;
+        for (columns, allowed) in [(MAX_COLUMNS, true), (MAX_COLUMNS + 1, false)] {
+            // Without a row that would show it.
+            let sql = format!("SELECT 1 {} WHERE 0", ", 1".repeat(columns - 1));
+            connection.restless.insert(sql.clone(), Restless { parameters: 0, denials: MAX_DENIALS });
+            let running = Arc::clone(&connection.guard).begin();
+            let answered = ask(&mut connection, &running, &sql, Vec::new()).await;
+            match answered {
+                Ok(rows) => assert!(allowed && rows.columns.len() == columns),
+                Err(Failure::Refused(QueryError::TooLarge(_))) => assert!(!allowed),
+                Err(_) => panic!("another failure"),
+            }
+        }
     }
 
     #[tokio::test]
@@ -470,10 +490,10 @@ mod tests {
             asked(&mut connection, sql, vec![Value::Text("two".to_owned())]).await;
         }
         assert!(matches!(connection.restless.get(sql), Some(Restless { denials: MAX_DENIALS, .. })));
-        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (0, 0));
+        assert_eq!(connection.kept().await, (0, 0));
         asked(&mut connection, "SELECT 1", Vec::new()).await;
         let rows = asked(&mut connection, sql, vec![Value::Text("two".to_owned())]).await;
         assert_eq!((rows.columns, rows.rows.len()), (vec!["rowid".to_owned()], 0));
-        assert_eq!((connection.sqlite.cached_statements_size(), connection.known.len()), (1, 1));
+        assert_eq!(connection.kept().await, (1, 1));
     }
 }

@@ -40,7 +40,7 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// answered all who read.
 pub const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections at the same time: four for each slot of the default pool, as browsers keep some open for later.
+/// Connections at the same time: as many as requests that a host with a thousand slots is shown to serve at once.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4000;
 
 /// The settings of a [`Server`]. Start from `default()` and change what differs.
