@@ -1,6 +1,7 @@
 //! Memory, then disk, then the compiler, with one thread at work for each key.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ pub const DEFAULT_MAX_ENTRIES: usize = 1000;
 /// has some 200 KB, and as much again for a few large ones.
 pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 
+/// How long a lock of another process is waited for, unless told otherwise: as long as a compilation may take by default.
+pub const DEFAULT_LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What a cache may use.
 #[derive(Clone, Debug)]
 pub struct CacheConfig {
@@ -37,11 +41,21 @@ pub struct CacheConfig {
     /// A process in which components are compiled, one for each. Without one, they are compiled in the calling
     /// thread, and nothing bounds the time and the memory that this takes. Defaults to none.
     pub worker: Option<Worker>,
+    /// How long to wait for another process that is compiling the same component. One that is stopped by a debugger or a
+    /// terminal would hold up everybody for ever: after this time the component is compiled here as well, and not kept on
+    /// disk. Defaults to [`DEFAULT_LOCK_PATIENCE`].
+    pub lock_patience: Duration,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { directory: None, max_entries: DEFAULT_MAX_ENTRIES, max_bytes: DEFAULT_MAX_BYTES, worker: None }
+        Self {
+            directory: None,
+            max_entries: DEFAULT_MAX_ENTRIES,
+            max_bytes: DEFAULT_MAX_BYTES,
+            worker: None,
+            lock_patience: DEFAULT_LOCK_PATIENCE,
+        }
     }
 }
 
@@ -69,6 +83,8 @@ pub struct Loaded {
     pub source: Source,
     /// How long the caller waited: hashing, waiting for others, compiling, and writing the file.
     pub took: Duration,
+    /// The part of it that its source took: checking and mapping the file, or compiling. Zero where it was in memory.
+    pub work: Duration,
 }
 
 /// Whether compiled components are kept on disk.
@@ -97,6 +113,7 @@ pub struct ArtifactCache {
     fingerprint: Fingerprint,
     disk: Result<Disk, DiskState>,
     worker: Option<Worker>,
+    lock_patience: Duration,
     state: Mutex<State>,
 }
 
@@ -108,6 +125,17 @@ struct State {
 }
 
 type Flight = OnceLock<Result<Component, CacheError>>;
+
+/// Where a component came from, and how long that took.
+#[derive(Clone, Copy)]
+struct Origin {
+    source: Source,
+    work: Duration,
+}
+
+impl Origin {
+    const MEMORY: Self = Self { source: Source::Memory, work: Duration::ZERO };
+}
 
 impl ArtifactCache {
     /// An empty cache. Never fails because of the directory: one that cannot be used is warned about and not used, and
@@ -130,6 +158,7 @@ impl ArtifactCache {
             fingerprint: Fingerprint::of(engine),
             disk,
             worker: config.worker,
+            lock_patience: config.lock_patience,
             state: Mutex::new(State {
                 memory: Memory::new(config.max_entries, config.max_bytes),
                 flights: HashMap::new(),
@@ -179,17 +208,17 @@ impl ArtifactCache {
             state.statistics.memory_hits += u64::from(component.is_some());
             component
         };
-        let (component, source) = match in_memory {
-            Some(component) => (component, Source::Memory),
+        let (component, origin) = match in_memory {
+            Some(component) => (component, Origin::MEMORY),
             None => {
-                let component = self.map_from(self.disk.as_ref().ok()?, &key, max_bytes).ok().flatten()?;
+                let (component, origin) = self.map_from(self.disk.as_ref().ok()?, &key, max_bytes).ok().flatten()?;
                 self.state().memory.insert(key, component.clone());
-                (component, Source::Disk)
+                (component, origin)
             }
         };
-        let took = start.elapsed();
+        let (Origin { source, work }, took) = (origin, start.elapsed());
         debug!(component = key.visible_name(), ?source, ?took, "component found");
-        Some(Loaded { component, key, source, took })
+        Some(Loaded { component, key, source, took, work })
     }
 
     /// Whether the directory has this very component. The file is not read: whether it may be used is checked when it is
@@ -230,7 +259,7 @@ impl ArtifactCache {
     }
 
     fn get_or_compile_as(&self, wasm: &[u8], key: ArtifactKey, start: Instant) -> Result<Loaded, CacheError> {
-        let (component, source) = self.find_or_load(wasm, key)?;
+        let (component, Origin { source, work }) = self.find_or_load(wasm, key)?;
         let took = start.elapsed();
         match source {
             Source::Compiled => info!(component = key.visible_name(), ?took, "component compiled"),
@@ -238,22 +267,22 @@ impl ArtifactCache {
                 debug!(component = key.visible_name(), ?source, ?took, "component found");
             }
         }
-        Ok(Loaded { component, key, source, took })
+        Ok(Loaded { component, key, source, took, work })
     }
 
-    fn find_or_load(&self, wasm: &[u8], key: ArtifactKey) -> Result<(Component, Source), CacheError> {
+    fn find_or_load(&self, wasm: &[u8], key: ArtifactKey) -> Result<(Component, Origin), CacheError> {
         let flight = {
             let mut state = self.state();
             if let Some(component) = state.memory.get(&key) {
                 state.statistics.memory_hits += 1;
-                return Ok((component, Source::Memory));
+                return Ok((component, Origin::MEMORY));
             }
             Arc::clone(state.flights.entry(key).or_default())
         };
-        let mut source = Source::Memory;
+        let mut origin = Origin::MEMORY;
         let result = flight.get_or_init(|| {
             let component;
-            (component, source) = self.load(wasm, &key)?;
+            (component, origin) = self.load(wasm, &key)?;
             Ok(component)
         });
 
@@ -266,30 +295,38 @@ impl ArtifactCache {
             }
         }
         let component = result.clone()?;
-        if source == Source::Memory {
+        if origin.source == Source::Memory {
             state.memory.get(&key);
             state.statistics.memory_hits += 1;
         }
-        Ok((component, source))
+        Ok((component, origin))
     }
 
     /// From a file, else from the compiler. Only one thread at a time does this for one key.
-    fn load(&self, wasm: &[u8], key: &ArtifactKey) -> Result<(Component, Source), CacheError> {
+    fn load(&self, wasm: &[u8], key: &ArtifactKey) -> Result<(Component, Origin), CacheError> {
         let Ok(disk) = &self.disk else {
-            return Ok((self.compile(wasm, key)?.0, Source::Compiled));
+            let (component, _, origin) = self.compile(wasm, key)?;
+            return Ok((component, origin));
         };
         // First without the lock, which needs write permission.
-        if let Ok(Some(component)) = self.map_from(disk, key, u64::MAX) {
-            return Ok((component, Source::Disk));
+        if let Ok(Some(found)) = self.map_from(disk, key, u64::MAX) {
+            return Ok(found);
         }
         let lock = disk
-            .lock(key)
-            .inspect_err(|error| warn!(component = key.visible_name(), %error, "cannot lock the cache directory"))
+            .lock(key, self.lock_patience)
+            .inspect_err(|error| {
+                self.state().statistics.failed_writes += 1;
+                warn!(component = key.visible_name(), %error, "cannot lock the cache directory");
+            })
             .ok();
         // Another process may have written the entry while this one waited for the lock.
         match self.map_from(disk, key, u64::MAX) {
-            Ok(Some(component)) => return Ok((component, Source::Disk)),
+            Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
+            // It says nothing about the file, which may be good.
+            Err(error) if is_of_the_system(&error) => {
+                warn!(component = key.visible_name(), %error, "cannot read a compiled component on disk");
+            }
             Err(error) => {
                 self.state().statistics.refused_files += 1;
                 warn!(component = key.visible_name(), %error, "refused a compiled component on disk");
@@ -298,32 +335,46 @@ impl ArtifactCache {
                 }
             }
         }
-        let (component, artifact) = self.compile(wasm, key)?;
+        let (component, artifact, origin) = self.compile(wasm, key)?;
         if let Some(lock) = lock {
             let artifact = artifact.map_or_else(|| component.serialize(), Ok);
-            let stored = artifact.and_then(|artifact| Ok(lock.store(&artifact)?));
-            if let Err(error) = stored {
-                warn!(component = key.visible_name(), %error, "cannot keep a compiled component on disk");
+            match artifact.and_then(|artifact| Ok(lock.store(&artifact)?)) {
+                Ok(()) => {
+                    if let Err(error) = disk.make_room() {
+                        warn!(%error, "cannot make room among the compiled components on disk");
+                    }
+                }
+                Err(error) => {
+                    self.state().statistics.failed_writes += 1;
+                    warn!(component = key.visible_name(), %error, "cannot keep a compiled component on disk");
+                }
             }
         }
-        Ok((component, Source::Compiled))
+        Ok((component, origin))
     }
 
-    fn map_from(&self, disk: &Disk, key: &ArtifactKey, max_bytes: u64) -> wasmtime::Result<Option<Component>> {
+    fn map_from(
+        &self,
+        disk: &Disk,
+        key: &ArtifactKey,
+        max_bytes: u64,
+    ) -> wasmtime::Result<Option<(Component, Origin)>> {
+        let start = Instant::now();
         let Some(file) = disk.find(key, max_bytes)? else {
             return Ok(None);
         };
         let component = map::map(&self.engine, &file)?;
         file.touch();
         self.state().statistics.disk_hits += 1;
-        Ok(Some(component))
+        Ok(Some((component, Origin { source: Source::Disk, work: start.elapsed() })))
     }
 
     /// The component, and what it is serialized to where that is known.
-    fn compile(&self, wasm: &[u8], key: &ArtifactKey) -> Result<(Component, Option<Vec<u8>>), CacheError> {
+    fn compile(&self, wasm: &[u8], key: &ArtifactKey) -> Result<(Component, Option<Vec<u8>>, Origin), CacheError> {
+        let start = Instant::now();
         self.state().statistics.misses += 1;
         let name = key.visible_name();
-        let compiled = match &self.worker {
+        let (component, artifact) = match &self.worker {
             None => {
                 let component = Component::from_binary(&self.engine, wasm)
                     .map_err(|error| CacheError::Compile { name, source: error.into_boxed_dyn_error().into() })?;
@@ -337,13 +388,21 @@ impl ArtifactCache {
             }
         };
         self.state().statistics.compilations += 1;
-        Ok(compiled)
+        Ok((component, artifact, Origin { source: Source::Compiled, work: start.elapsed() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a file could not be looked at, which is no fault of the file: no descriptor is free, no memory, or the disk fails.
+fn is_of_the_system(error: &wasmtime::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| {
+        use io::ErrorKind::{InvalidData, IsADirectory, UnexpectedEof};
+        !matches!(error.kind(), InvalidData | UnexpectedEof | IsADirectory)
+    })
 }
 
 /// Tells a file of the wrong kind from a component that does not compile: the compiler says of both that it cannot
@@ -354,5 +413,23 @@ fn check_header(wasm: &[u8]) -> Result<(), CacheError> {
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(CacheError::CoreModule { length }),
         [0, b'a', b's', b'm', _, _, _, _, ..] => Ok(()),
         _ => Err(CacheError::NotWasm { length }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that cannot be looked at now may be good, and is not removed.
+    #[test]
+    fn an_error_of_the_system_says_nothing_about_the_file() {
+        let is = |kind| is_of_the_system(&wasmtime::Error::from(io::Error::from(kind)).context("while mapping"));
+        for kind in [io::ErrorKind::OutOfMemory, io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
+            assert!(is(kind), "{kind}");
+        }
+        for kind in [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof, io::ErrorKind::IsADirectory] {
+            assert!(!is(kind), "{kind}");
+        }
+        assert!(!is_of_the_system(&wasmtime::Error::msg("compiled for another engine")));
     }
 }

@@ -127,7 +127,7 @@ impl Disk {
         let mut contents = DirectoryContents::default();
         for file in fs::read_dir(self.directory())? {
             let file = file?;
-            if !file.file_type()?.is_file() {
+            if !unless_gone(file.file_type())?.is_some_and(|kind| kind.is_file()) {
                 continue;
             }
             let Ok(file_name) = file.file_name().into_string() else { continue };

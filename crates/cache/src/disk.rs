@@ -10,7 +10,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::CacheError;
 use crate::key::ArtifactKey;
@@ -18,6 +19,8 @@ use crate::key::ArtifactKey;
 const KEY_FILE: &str = "key";
 /// What the name of an entry has behind it while it is written.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
+/// How often whoever waits for a lock looks whether it is free: a compilation takes tens of milliseconds.
+const LOCK_LOOKS: Duration = Duration::from_millis(5);
 const TAG_LENGTH: u64 = blake3::OUT_LEN as u64;
 
 /// The permission bits with which a group or everybody could write.
@@ -125,18 +128,27 @@ impl Disk {
         Ok(Some(Verified { file, path }))
     }
 
-    /// Takes the lock of one key, for all threads and processes that use this directory. Waits for as long as somebody
-    /// else has it; the system frees the lock of a process that dies. A process that is stopped while it compiles
-    /// holds the others up: only our own user can bring that about.
+    /// Takes the lock of one key, for all threads and processes that use this directory. Waits while somebody else has it, for at
+    /// most `patience`: the system frees the lock of a process that dies, but not that of one that is stopped.
     ///
     /// The lock is on the temporary file, which becomes the entry when it is renamed. So whoever gets the lock
     /// asks whether the file that it locked still has the temporary name; if not, the entry was just written.
-    pub(crate) fn lock(&self, key: &ArtifactKey) -> io::Result<Lock<'_>> {
+    pub(crate) fn lock(&self, key: &ArtifactKey, patience: Duration) -> io::Result<Lock<'_>> {
         let name = key.file_name();
         let path = self.directory.join(format!("{name}{TEMPORARY_SUFFIX}"));
+        let since = Instant::now();
         loop {
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-            file.lock()?;
+            while let Err(refused) = file.try_lock() {
+                match refused {
+                    fs::TryLockError::WouldBlock if since.elapsed() < patience => thread::sleep(LOCK_LOOKS),
+                    fs::TryLockError::WouldBlock => {
+                        let message = format!("another process has held its lock for {patience:?}");
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+                    }
+                    fs::TryLockError::Error(error) => return Err(error),
+                }
+            }
             if is_at(&file, &path)? {
                 return Ok(Lock { disk: self, file, name, path, renamed: false });
             }
@@ -150,7 +162,7 @@ impl Disk {
 
     /// Removes what dead processes have left half written, and then the entries that were not used for the longest time,
     /// until the others fit. Files with other names are left alone.
-    fn make_room(&self) -> io::Result<()> {
+    pub(crate) fn make_room(&self) -> io::Result<()> {
         let contents = self.contents()?;
         for leftover in &contents.leftovers {
             self.remove_leftover(leftover)?;
@@ -214,7 +226,7 @@ impl Lock<'_> {
         self.file.sync_all()?;
         fs::rename(&self.path, self.disk.directory.join(&self.name))?;
         self.renamed = true;
-        self.disk.make_room()
+        Ok(())
     }
 }
 
@@ -296,6 +308,8 @@ mod tests {
     use super::*;
     use crate::key::Fingerprint;
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     /// The file that one waits for becomes the entry, and must not be written to by whoever gets its lock next.
     #[test]
     fn whoever_waited_for_the_lock_holds_a_file_of_its_own() {
@@ -305,12 +319,12 @@ mod tests {
         let fingerprint = Fingerprint::of(&wasmtime::Engine::default());
         for round in 0_u32..100 {
             let key = ArtifactKey::new(&round.to_le_bytes(), fingerprint);
-            let first = disk.lock(&key).unwrap();
+            let first = disk.lock(&key, PATIENCE).unwrap();
             let together = Barrier::new(2);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     together.wait();
-                    let second = disk.lock(&key).unwrap();
+                    let second = disk.lock(&key, PATIENCE).unwrap();
                     let entry = fs::metadata(disk.directory.join(&second.name)).unwrap();
                     assert_ne!(second.file.metadata().unwrap().ino(), entry.ino());
                     assert_eq!(second.file.metadata().unwrap().ino(), fs::metadata(&second.path).unwrap().ino());

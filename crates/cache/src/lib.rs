@@ -39,7 +39,10 @@ mod map;
 mod memory;
 mod worker;
 
-pub use cache::{ArtifactCache, CacheConfig, DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES, DiskState, Loaded, Source};
+pub use cache::{
+    ArtifactCache, CacheConfig, DEFAULT_LOCK_PATIENCE, DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES, DiskState, Loaded,
+    Source,
+};
 pub use directory::{CacheDirectory, DirectoryContents, DirectoryEntry, Useless};
 pub use error::{CacheError, Fault};
 pub use key::{ArtifactKey, Fingerprint, WASMTIME_VERSION, Wasm};

@@ -37,6 +37,9 @@ pub struct Statistics {
     pub compilations: u64,
     /// Files that were refused because they were damaged, foreign or not for this CPU.
     pub refused_files: u64,
+    /// Compiled components that could not be kept on disk: it is full or may not be written to, or another process held the lock
+    /// for too long.
+    pub failed_writes: u64,
     /// Components that left memory to make room, or were too large for it.
     pub evictions: u64,
     /// Compiled code and its tables in memory, in bytes: the sum over `entries`.

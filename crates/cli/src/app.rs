@@ -1,24 +1,39 @@
 //! Host and store, put together as the configuration says.
 
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tapline_content::register;
-use tapline_host_core::{Host, LoadError, PluginSpec, Profile, causes};
+use tapline_host_core::{Host, LoadError, PluginSpec, Profile, causes, metrics::process};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig, SpecSource};
 use tapline_store::{Store, StoreConfig};
 use tempfile::TempDir;
 
-use crate::{arguments::Global, config::Config, report::PluginsRefused, telemetry::Telemetry};
+use crate::{arguments::Global, config::Config, progress, report::PluginsRefused, telemetry::Telemetry};
 
 /// The label of the database in the metrics of host calls.
 const DATABASE: &str = "database";
+
+/// When the process started, as well as it can tell itself: the processor time that it had used when its own code began, for
+/// loading the program, and the moment in which it did. What it waited before that only its parent can measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessStart {
+    before: Duration,
+    entered: Instant,
+}
+
+impl ProcessStart {
+    /// To be had before anything else is done.
+    pub(crate) fn now() -> Self {
+        Self { before: process::cpu_time(), entered: Instant::now() }
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        self.before + self.entered.elapsed()
+    }
+}
 
 /// When the code of plugins is brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +69,7 @@ pub(crate) struct App {
     _scratch: Option<TempDir>,
 }
 
-/// How long the stages of a start took, one after the other. What comes before them, the start of the process, only its parent
-/// can measure.
+/// How long the steps of a start took, one after the other. What comes before them is in [`ProcessStart`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StartStages {
     pub(crate) config: Duration,
@@ -153,7 +167,7 @@ fn specs(global: Global) -> SpecSource {
 
 /// Loads all plugins, and collects everything that is wrong with any of them.
 async fn load(host: &Host, plugins: Vec<PluginSpec>) -> std::result::Result<(), Vec<LoadError>> {
-    let progress = progress_bar(plugins.len());
+    let progress = progress::bar(plugins.len());
     let mut errors = Vec::new();
     for plugin in plugins {
         progress.set_message(format!("loading {}", plugin.name));
@@ -164,17 +178,4 @@ async fn load(host: &Host, plugins: Vec<PluginSpec>) -> std::result::Result<(), 
     }
     progress.finish_and_clear();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
-}
-
-/// A bar on stderr, where that is a terminal.
-pub(crate) fn progress_bar(length: usize) -> ProgressBar {
-    let target =
-        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(length as u64), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
-        bar.set_style(style);
-    }
-    // A plugin that compiles for long is not a program that hangs.
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }

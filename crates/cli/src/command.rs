@@ -16,12 +16,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    app::{App, Code, Need},
+    app::{App, Code, Need, ProcessStart},
     arguments::{Arguments, Command},
 };
 
 /// Runs one command and says with which status to end.
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: Arguments, start: ProcessStart) -> Result<ExitCode> {
     let need = match &arguments.command {
         Command::Inspect { file, json } => return inspect::run(file, *json),
         Command::Config { json } => return config::run(&arguments.global, *json),
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         let app = App::start(&arguments.global, need, code, samples).await?;
         match &arguments.command {
             Command::Serve { watch, .. } => {
-                let code = serve::run(&app, watch.then_some(&arguments.global)).await?;
+                let code = serve::run(&app, watch.then_some(&arguments.global), start).await?;
                 if let Some(profile) = profile {
                     profile.write()?;
                 }

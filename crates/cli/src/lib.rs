@@ -12,6 +12,7 @@ mod command;
 mod config;
 mod keys;
 mod log_lines;
+mod progress;
 mod report;
 mod table;
 mod telemetry;
@@ -27,8 +28,9 @@ pub use self::arguments::WORKER as COMPILE_WORKER;
 /// Runs the program on the arguments of the process, and says with which status it is to end.
 #[must_use]
 pub fn run() -> ExitCode {
+    let start = app::ProcessStart::now();
     let arguments = arguments::Arguments::parse();
-    match command::run(arguments) {
+    match command::run(arguments, start) {
         Ok(code) => code,
         Err(error) => report::failure(&error),
     }

@@ -18,6 +18,7 @@ use crate::{
     arguments::LogFormat,
     config::{Config, ConfigError, LOG_FILTERS},
     log_lines::LogLines,
+    progress,
 };
 
 /// What becomes of log lines and traces. The default: of traces nothing, and each line is written before the program goes on,
@@ -50,7 +51,8 @@ impl Telemetry {
             None => None,
         };
         let is_recording = config.keep_traces > 0 || exporter.is_some();
-        let lines = Some(Arc::new(LogLines::to(stderr()).context("cannot start the thread that writes the log")?));
+        let lines =
+            Some(Arc::new(LogLines::to(progress::lines()).context("cannot start the thread that writes the log")?));
         Ok(Self { traces: Traces::new(config.keep_traces), exporter, is_recording, lines })
     }
 
@@ -78,7 +80,7 @@ impl Telemetry {
         })?;
         let writer = match &self.lines {
             Some(lines) => BoxMakeWriter::new(Arc::clone(lines)),
-            None => BoxMakeWriter::new(stderr),
+            None => BoxMakeWriter::new(progress::lines),
         };
         let lines = fmt::layer().with_writer(writer);
         let lines = match format {

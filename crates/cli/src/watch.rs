@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tapline_host_core::{Applied, Fault, Host, LoadError, PluginSource, causes};
+use tapline_host_core::{Applied, Host, LoadError, PluginSource, causes};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
@@ -146,7 +146,7 @@ async fn apply(host: &Host, config: &Config) -> bool {
             "refused: if the plugin was loaded before, that version serves on",
         );
     }
-    !refused.iter().any(is_of_the_moment)
+    !refused.iter().any(LoadError::is_of_the_moment)
 }
 
 /// `place`: the file and the line of what is wrong, where it is in one that the error does not name itself.
@@ -154,15 +154,6 @@ fn log(place: Option<String>, error: &(dyn Error + 'static), hint: Option<String
     let hint = hint.unwrap_or_default();
     let error = place.into_iter().chain(causes(error)).collect::<Vec<_>>().join(": ");
     tracing::error!(error, hint, "{message}");
-}
-
-/// Whether a plugin was refused because the host had too much to do.
-fn is_of_the_moment(error: &LoadError) -> bool {
-    match error {
-        LoadError::CompilersBusy { .. } => true,
-        LoadError::Probe { source, .. } => matches!(source.fault, Fault::Overloaded { .. }),
-        _ => false,
-    }
 }
 
 /// Names the settings that a running host cannot change.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tapline_host_core::{CallState, Capability};
 use wasmtime::{
     StoreContextMut,
-    component::{ComponentType, Lift, Linker, Lower, Resource, ResourceTable, ResourceType, WasmStr},
+    component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType, WasmStr},
 };
 
 use crate::{
@@ -141,6 +141,9 @@ pub struct ContentTypes;
 type Store<'a> = StoreContextMut<'a, CallState>;
 type Handle = Resource<HostItem>;
 
+/// What refused changes are counted under: there is no grant for handles.
+const REFUSED_BY: &str = "item-handle";
+
 impl Capability for ContentTypes {
     fn grant_name(&self) -> Option<&'static str> {
         None
@@ -172,19 +175,19 @@ impl Capability for ContentTypes {
         types.func_wrap(
             "[method]item-handle.set-title",
             |mut store: Store<'_>, (handle, title): (Handle, Arc<str>)| {
-                Ok((table(&mut store).get_mut(&handle)?.set_title(title),))
+                change(&mut store, &handle, |item| item.set_title(title))
             },
         )?;
         types.func_wrap(
             "[method]item-handle.set-field",
             |mut store: Store<'_>, (handle, name, value): (Handle, Arc<str>, Value)| {
-                Ok((table(&mut store).get_mut(&handle)?.set_field(Field { name, value }),))
+                change(&mut store, &handle, |item| item.set_field(Field { name, value }))
             },
         )?;
         types.func_wrap(
             "[method]item-handle.remove-field",
             |mut store: Store<'_>, (handle, name): (Handle, Arc<str>)| {
-                Ok((table(&mut store).get_mut(&handle)?.remove_field(&name),))
+                change(&mut store, &handle, |item| item.remove_field(&name))
             },
         )
     }
@@ -197,11 +200,19 @@ fn lent<'a>(store: &'a Store<'_>, handle: &Handle) -> wasmtime::Result<&'a HostI
     Ok(state.resource(handle)?)
 }
 
-/// The handles of the call, for a host function that changes what is behind one.
-fn table<'a>(store: &'a mut Store<'_>) -> &'a mut ResourceTable {
+/// Changes what is behind a handle, and counts a change that is refused.
+fn change(
+    store: &mut Store<'_>,
+    handle: &Handle,
+    change: impl FnOnce(&mut HostItem) -> Result<(), ChangeError>,
+) -> wasmtime::Result<(Result<(), ChangeError>,)> {
     let state = store.data_mut();
     state.count_host_call();
-    state.table()
+    let changed = change(state.table().get_mut(handle)?);
+    if changed.is_err() {
+        state.host_call_refused(REFUSED_BY);
+    }
+    Ok((changed,))
 }
 
 /// Reads with a name that stays in the guest's memory.

@@ -36,11 +36,11 @@ pub struct BenchmarkResults {
     pub ended_at: u64,
     /// The stage *compile*. None: the code was found in the cache.
     pub compile_ms: Option<f64>,
-    /// The stage *load artifact*: hashing the bytes, checking the component and the file of its code, mapping and linking it.
+    /// The stage *load artifact*: finding the file of the code, checking and mapping it.
     pub load_artifact: Percentiles,
     /// The stage *instantiate fresh*, with taking a slot of the pool.
     pub instantiate_fresh: Percentiles,
-    /// A cold start: *load artifact* and *instantiate fresh* together.
+    /// A cold start: hashing the bytes and checking the component, *load artifact*, linking, and *instantiate fresh* together.
     pub cold_start: Percentiles,
     /// A warm start: *instantiate fresh* alone.
     pub warm_start: Percentiles,
@@ -66,17 +66,14 @@ impl Runtime {
         let (mut loads, mut cold, mut warm, mut calls) = (vec![], vec![], vec![], vec![]);
         for _ in 0..iterations {
             let again = module.functions().load_again().await?;
-            let again = again.ok_or(Error::NoDirectory)?;
             let times = again.times();
-            let load = times.load_artifact.unwrap_or_default();
-            let same = again.list().iter().find(|other| other.name() == function.name()).ok_or(Error::NoDirectory)?;
-            let first = module.run_in(&again, same, &arguments).await?;
+            let first = module.run_in(&again, again.same(function), &arguments).await?;
             let second = module.run(function, &arguments).await?;
             module.samples().loaded(times);
             module.samples().called(Some(times), first.instantiate);
             module.samples().called(None, second.instantiate);
-            loads.push(load);
-            cold.push(load + first.instantiate);
+            loads.extend(times.load_artifact);
+            cold.push(times.total + first.instantiate);
             warm.push(second.instantiate);
             calls.push(second.call);
         }

@@ -143,9 +143,6 @@ pub enum Error {
         /// How many were asked for.
         iterations: u32,
     },
-    /// The host keeps no compiled code on disk, so that there is none to load.
-    #[error("there is no directory for compiled code, from which a benchmark loads")]
-    NoDirectory,
     /// The host's own failure: a thread that ended.
     #[error("the host failed")]
     Host(#[source] tokio::task::JoinError),

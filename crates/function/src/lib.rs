@@ -42,9 +42,9 @@ mod value;
 
 pub use benchmark::{BenchmarkResults, MIN_ITERATIONS, Percentiles};
 pub use error::Error;
-pub use metrics::{PerformanceValidation, Target};
 pub use module::{Answer, Module};
 pub use runtime::Runtime;
 pub use sandbox::{Access, Directory, Sandbox, SyscallPattern};
+pub use tapline_host_core::{PerformanceValidation, Target};
 pub use value::to_text;
 pub use wasmtime::component::Val;

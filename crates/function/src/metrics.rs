@@ -1,50 +1,15 @@
-//! What a runtime measures by itself, and the targets.
+//! What a runtime measures by itself, exactly: the last samples of each stage.
 
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use serde::Serialize;
-use tapline_host_core::{LoadTimes, metrics::percentile};
+use tapline_host_core::{LoadTimes, Measured, PerformanceValidation, metrics::percentile};
 
 /// Samples that are kept of each stage; the oldest goes first.
 const KEPT: usize = 1000;
-
-/// The targets, from the requirements. A cold start is what comes before the first call of a module that was just loaded:
-/// the stages *compile* or *load artifact*, and *instantiate fresh*. A warm start is *instantiate fresh* alone.
-const COLD_START_MS: f64 = 100.0;
-const WARM_START_MS: f64 = 10.0;
-const HIT_RATE_PERCENT: f64 = 80.0;
-/// Ours, for compiled code of 1 MB of WebAssembly.
-const LOAD_ARTIFACT_MS: f64 = 0.5;
-
-/// How the measured times compare with the targets.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct PerformanceValidation {
-    /// When they were compared, in seconds since 1970.
-    pub timestamp: u64,
-    /// Each target.
-    pub targets: Vec<Target>,
-    /// Whether all of them are met. What was never measured is not met.
-    pub overall_met: bool,
-}
-
-/// One target.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Target {
-    /// What is measured, with its stages.
-    pub name: &'static str,
-    /// What it is to be, with the unit and the direction.
-    pub target: String,
-    /// What it is, in the same unit. None: nothing was measured.
-    pub actual: Option<f64>,
-    /// Whether it is met.
-    pub met: bool,
-}
 
 /// The last samples of each stage.
 #[derive(Default)]
@@ -64,8 +29,8 @@ impl Samples {
     pub(crate) fn loaded(&self, times: LoadTimes) {
         let mut kept = self.lock();
         kept.loads += 1;
+        kept.hits += u64::from(times.compile.is_none());
         if let Some(time) = times.load_artifact {
-            kept.hits += 1;
             push(&mut kept.load_artifact_ms, milliseconds(time));
         }
     }
@@ -75,8 +40,7 @@ impl Samples {
         let mut kept = self.lock();
         match loaded {
             Some(times) => {
-                let before = times.compile.or(times.load_artifact).unwrap_or_default();
-                push(&mut kept.cold_ms, milliseconds(before + start));
+                push(&mut kept.cold_ms, milliseconds(times.total + start));
             }
             None => push(&mut kept.warm_ms, milliseconds(start)),
         }
@@ -84,24 +48,13 @@ impl Samples {
 
     pub(crate) fn validate(&self) -> PerformanceValidation {
         let kept = self.lock();
-        let hit_rate = (kept.loads > 0).then(|| 100.0 * kept.hits as f64 / kept.loads as f64);
-        let below = |name, limit: f64, samples: &VecDeque<f64>| {
-            let actual = p95(samples);
-            Target { name, target: format!("< {limit} ms"), actual, met: actual.is_some_and(|actual| actual < limit) }
-        };
-        let targets = vec![
-            below("cold start, compile or load artifact and instantiate fresh, p95", COLD_START_MS, &kept.cold_ms),
-            below("warm start, instantiate fresh, p95", WARM_START_MS, &kept.warm_ms),
-            Target {
-                name: "cache hit rate",
-                target: format!("> {HIT_RATE_PERCENT} %"),
-                actual: hit_rate,
-                met: hit_rate.is_some_and(|rate| rate > HIT_RATE_PERCENT),
-            },
-            below("load artifact, p95", LOAD_ARTIFACT_MS, &kept.load_artifact_ms),
-        ];
-        let timestamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        PerformanceValidation { timestamp, overall_met: targets.iter().all(|target| target.met), targets }
+        PerformanceValidation::of(&Measured {
+            cold_start_p95_ms: p95(&kept.cold_ms),
+            warm_start_p95_ms: p95(&kept.warm_ms),
+            hit_rate_percent: (kept.loads > 0).then(|| 100.0 * kept.hits as f64 / kept.loads as f64),
+            load_artifact_p95_ms: p95(&kept.load_artifact_ms),
+            ..Measured::default()
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

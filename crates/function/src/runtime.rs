@@ -5,15 +5,11 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use sha2::{Digest as _, Sha256};
 use tapline_componentize::CoreModule;
 use tapline_host_core::{
-    Host, HostBuilder, HostError, LoadError, Manifest, PartialBreaker, PluginName, PluginSpec, cut, read_component,
+    Host, HostBuilder, HostError, LoadError, Manifest, PartialBreaker, PerformanceValidation, PluginName, PluginSpec,
+    cut, read_component,
 };
 
-use crate::{
-    error::Error,
-    metrics::{PerformanceValidation, Samples},
-    module::Module,
-    sandbox::Sandbox,
-};
+use crate::{error::Error, metrics::Samples, module::Module, sandbox::Sandbox};
 
 /// Loads modules and measures what they do. Cheap to clone; all clones are the same runtime.
 #[derive(Clone)]

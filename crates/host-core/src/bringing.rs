@@ -16,7 +16,6 @@ use crate::{
     error::{Fault, LoadError},
     nesting::Enclosing,
     slots::LONGEST_WAIT,
-    stages::Stages,
 };
 
 /// How long no call brings the code after the first failure; twice as long after each further one in a row. A page comes
@@ -79,8 +78,9 @@ impl Bringing {
         state.told = None;
         match brought {
             Ok(_) => state.failure = None,
-            // The next call may find a slot, and the code is compiled already.
-            Err(error) if error.is_of_the_moment() => {}
+            // The next call may find a slot or a compiler: that none was free is no failure of the plugin. But where it has
+            // failed before, it may be its own compilation that takes the place.
+            Err(error) if error.is_of_the_moment() && state.failure.is_none() => {}
             Err(error) => {
                 let (since, before) = match &state.failure {
                     Some(failure) => (failure.since, failure.attempts),
@@ -136,7 +136,9 @@ async fn run(handler: Arc<Handler>, around: Option<Enclosing>, tell: watch::Send
     let (plugin, code) = (handler.plugin.name(), &handler.plugin.code);
     let bringing = Arc::clone(&handler);
     // A task within the task: should it panic, this one says so.
-    let brought = tokio::spawn(async move { code::bring_now(&bringing, None, Stages::begin(), around).await }).await;
+    let brought =
+        tokio::spawn(async move { code::bring_now(&bringing, None, bringing.plugin.code.stages(), around).await })
+            .await;
     let brought =
         brought.unwrap_or_else(|error| Err(LoadError::Engine { plugin: plugin.clone(), source: error.into() }));
     let brought = brought.map_err(|error| Arc::new(code.refused(error)));

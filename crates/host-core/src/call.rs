@@ -20,7 +20,7 @@ use crate::{
     readable::readable,
     runtime::Runtime,
     state::CallState,
-    text::{cut, cut_display, escape},
+    text::{cut, cut_display, cut_written, escape},
 };
 
 /// A plugin's implementation of a tap: what is the same for all its calls, looked up when the plugin was loaded.
@@ -110,9 +110,8 @@ impl Call {
 
     /// Begins a call on an instance that was there already, with everything that a call has of its own.
     pub(crate) fn begin_use(&mut self, handler: &Arc<Handler>, deadline: Instant) {
-        match self.is_unused() {
-            true => handler.plugin.metrics().stock_hit(),
-            false => handler.plugin.metrics().instance_reused(),
+        if !self.is_unused() {
+            handler.plugin.metrics().instance_reused();
         }
         self.uses += 1;
         self.store.data_mut().begin_use(handler, deadline);
@@ -120,17 +119,19 @@ impl Call {
     }
 
     /// Ends a call that was answered. Whether the instance may serve another one: its plugin is reused, its uses are not
-    /// used up, it is as a call should leave it, holds nothing of the host, and has not grown so much that the next call
-    /// could fail because of this one.
+    /// used up, it is as a call should leave it, holds nothing of the host, and neither memory nor tables have grown so much
+    /// that the next call could fail because of this one.
     pub(crate) fn end_use(&mut self) -> bool {
         let plugin = &self.handler().plugin;
         let Some(reuse) = plugin.reuse else { return false };
         let enough_memory = plugin.limits.max_memory_bytes() / 2;
+        let enough_elements = plugin.limits.max_table_elements() / 2;
         let intact = self.intact && self.uses < reuse.max_uses;
         let state = self.store.data_mut();
         if !intact
             || !state.table.is_empty()
             || state.limiter.usage().current_pages.saturating_mul(PAGE_BYTES) > enough_memory
+            || state.limiter.grown_table_elements() > u64::from(enough_elements)
         {
             return false;
         }
@@ -189,6 +190,8 @@ impl Call {
                 }
                 Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                     tracing::debug!(plugin = %self.plugin(), "the engine missed the free slot");
+                    // What it used is no call's.
+                    self.fuel = None;
                     let state = self.store.data();
                     // What was made until then stays in its store as long as that lives.
                     *self =
@@ -314,14 +317,23 @@ impl Call {
         let state = self.store.data_mut();
         let limits = state.limits;
         let fault = if let Some(fault) = error.downcast_ref::<HostFault>() {
-            Fault::HostFunction { capability: fault.capability, message: fault.message.to_string() }
+            // A capability may quote what the guest gave it.
+            let message = escape(cut(&fault.message, MAX_MESSAGE)).into_owned();
+            Fault::HostFunction { capability: fault.capability, message }
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             match (trap, state.panic.take(), state.limiter.refused()) {
                 (Trap::OutOfFuel, ..) => Fault::OutOfFuel { limit: limits.fuel_limit() },
                 (Trap::StackOverflow, ..) => Fault::StackOverflow { limit: limits.max_stack_size_bytes() },
                 (_, Some(panic), _) => Fault::Panicked(panic),
-                // A guest that gets no memory gives up with a trap of its own.
-                (Trap::UnreachableCodeReached, None, Some(refusal)) => Fault::OutOfMemory(refusal),
+                // A guest that gets no memory gives up with a trap of its own, or takes -1 for an address.
+                (
+                    Trap::UnreachableCodeReached
+                    | Trap::MemoryOutOfBounds
+                    | Trap::TableOutOfBounds
+                    | Trap::HeapMisaligned,
+                    None,
+                    Some(refusal),
+                ) => Fault::OutOfMemory(refusal),
                 (trap, ..) => Fault::Trapped { trap: *trap, backtrace: backtrace(error) },
             }
         } else if error.is::<PoolConcurrencyLimitError>() {
@@ -329,10 +341,14 @@ impl Call {
         } else if let (Stage::Instantiate, Some(refusal)) = (stage, state.limiter.refused()) {
             Fault::OutOfMemory(refusal)
         } else {
-            match stage {
-                Stage::Instantiate => Fault::Engine { message: readable(error) },
-                // Neither a trap nor a host function: lifting the answer failed.
-                Stage::Call => Fault::BadAnswer { reason: readable(error) },
+            match (stage, state.limiter.refused()) {
+                // Code of the guest was running: what it gave a host function breaks the contract.
+                (Stage::Instantiate, _) if error.is::<WasmBacktrace>() => Fault::BadAnswer { reason: readable(error) },
+                (Stage::Instantiate, _) => Fault::Engine { message: readable(error) },
+                // Neither a trap nor a host function: lifting the answer failed. A guest that was to make room for something
+                // and got no memory answers an address that is none.
+                (Stage::Call, Some(refusal)) => Fault::OutOfMemory(refusal),
+                (Stage::Call, None) => Fault::BadAnswer { reason: readable(error) },
             }
         };
         self.handler().error(fault)
@@ -371,8 +387,60 @@ fn backtrace(error: &wasmtime::Error) -> String {
     text
 }
 
-/// A name from the guest's file: of any length, and with anything in it.
+/// A name from the guest's file, as its author wrote it in Rust or C++: of any length, and with anything in it.
 pub(crate) fn function_name(name: &str) -> String {
     const LONGEST: usize = 200;
-    escape(&cut_display(&rustc_demangle::demangle(cut(name, 10 * LONGEST)), LONGEST)).into_owned()
+    let name = cut(name, 10 * LONGEST);
+    let readable = match rustc_demangle::try_demangle(name) {
+        Ok(rust) => cut_display(&rust, LONGEST),
+        Err(_) => cpp_name(name, LONGEST).unwrap_or_else(|| cut(name, LONGEST).to_owned()),
+    };
+    escape(&readable).into_owned()
+}
+
+/// None: no C++ compiler makes such a name.
+fn cpp_name(name: &str, longest: usize) -> Option<String> {
+    // Parts of a name stand for earlier ones. Each can double the work, also where nothing is written that would end it.
+    const MAX_REFERENCES: usize = 24;
+    let is_reference = |pair: &[u8]| matches!(pair, [b'S' | b'T', next] if next.is_ascii_digit() || next.is_ascii_uppercase() || *next == b'_');
+    if !name.starts_with("_Z") || name.as_bytes().windows(2).filter(|pair| is_reference(pair)).count() > MAX_REFERENCES
+    {
+        return None;
+    }
+    let symbol = cpp_demangle::Symbol::new(name).ok()?;
+    Some(cut_written(longest, |short| symbol.structured_demangle(short, &cpp_demangle::DemangleOptions::default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_have_the_names_that_their_authors_gave_them() {
+        for (mangled, name) in [
+            ("_ZN5hello7in_rust17h0123456789abcdefE", "hello::in_rust"),
+            ("_RNvC5hello7in_rust", "hello::in_rust"),
+            ("_ZN5hello6in_cppEi", "hello::in_cpp(int)"),
+            ("_ZNSt6vectorIiSaIiEE9push_backEOi", "std::vector<int, std::allocator<int> >::push_back(int&&)"),
+            ("in_c", "in_c"),
+            ("_Zero", "_Zero"),
+            ("a\nb", "a\\nb"),
+        ] {
+            assert_eq!(function_name(mangled), name, "{mangled}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_for_a_long_one_is_cut() {
+        // Each type is a pair of the one before it; and each pack is one that has nothing in it, twice.
+        let last = |count: u32| if count == 0 { "S_".to_owned() } else { format!("S{}_", count - 1) };
+        let pairs: String = (1..12).map(|count| format!("1pI{0}{0}E", last(count))).collect();
+        let packs: String = (0..12).map(|count| format!("J{0}{0}E", last(count))).collect();
+        let many = "S_".repeat(900);
+        for name in ["x".repeat(5000), format!("_Z1f1a{pairs}"), format!("_Z1fI{packs}Evv"), format!("_Z1f1a{many}")] {
+            assert!(function_name(&name).len() <= 200, "{name}");
+        }
+        assert_eq!(function_name(&format!("_Z1f1a{many}")), format!("_Z1f1a{many}")[..200]);
+        assert_eq!(function_name(&format!("_Z{}", "P".repeat(1990))).len(), 200);
+    }
 }

@@ -57,6 +57,8 @@ pub(crate) struct PluginCode {
     source: PluginSource,
     /// What was read and hashed, until there is code made from it.
     wasm: Mutex<Option<Wasm>>,
+    /// What reading and checking took, until the code is brought for the first time.
+    stages: Mutex<Option<Stages>>,
     /// An instance was made and its functions have the right signatures. That holds for all code of this key.
     checked: AtomicBool,
     pub(crate) bringing: Bringing,
@@ -84,6 +86,7 @@ impl PluginCode {
             runtime: Arc::clone(runtime),
             source,
             wasm: Mutex::new(Some(wasm)),
+            stages: Mutex::default(),
             checked: AtomicBool::new(false),
             bringing: Bringing::default(),
             used: AtomicBool::new(true),
@@ -91,6 +94,19 @@ impl PluginCode {
             resting: AtomicBool::new(false),
             host: Arc::downgrade(host),
         }
+    }
+
+    /// The code is brought later, and what was done for it so far is part of that.
+    pub(crate) fn begun(&self, stages: Stages) {
+        *self.stages.lock().unwrap_or_else(PoisonError::into_inner) = Some(stages);
+    }
+
+    /// The stages so far: those of [`PluginCode::begun`] for whoever comes first, and none for others.
+    pub(crate) fn stages(&self) -> Stages {
+        let begun = self.stages.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut stages = begun.unwrap_or_else(Stages::begin);
+        stages.skip();
+        stages
     }
 
     /// The compiled component, if the cache has it. Maps a file of at most `max_bytes`.
@@ -205,11 +221,11 @@ pub(crate) async fn bring_now(
     let functions = code.taps.iter().map(function).collect::<Result<_, _>>()?;
     let ready = Arc::new(Code { pre, functions });
     if !code.checked.load(Relaxed) {
-        probe(handler, &ready, around).await?;
+        probe(handler, &ready, around, &mut stages).await?;
         warm(handler, &ready, around, host.config.initial_pool_size).await?;
         code.checked.store(true, Relaxed);
+        stages.end("instantiate fresh");
     }
-    stages.end("instantiate");
     plugin.metrics().started(stages.took(), level(&artifact));
     stages.judge(name, host.config.cold_start_target);
     code.put(Arc::clone(&ready));
@@ -228,11 +244,14 @@ pub(crate) async fn link(
         Some(artifact) => artifact,
         None => find_or_compile(host, plugin, runtime).await?,
     };
-    stages.end(if artifact.source == Source::Compiled { "compile" } else { "load artifact" });
+    // Without the wait for a place to compile in, for a thread, or for another process.
+    stages.end_with(if artifact.source == Source::Compiled { "compile" } else { "load artifact" }, artifact.work);
     let level = level(&artifact);
     host.metrics.cache_loaded(level);
-    if level == CacheLevel::Compiled {
-        host.metrics.compiled(artifact.took);
+    match level {
+        CacheLevel::Compiled => host.metrics.compiled(artifact.work),
+        CacheLevel::Disk => host.metrics.artifact_loaded(artifact.work),
+        _ => {}
     }
     let pre = runtime
         .linker
@@ -271,7 +290,12 @@ async fn find_or_compile(host: &Inner, plugin: &Arc<Plugin>, runtime: &Arc<Runti
 
 /// Makes one instance, under the plugin's own limits, to see that it starts and that its signatures are right. Nothing of
 /// the author's taps runs.
-async fn probe(handler: &Arc<Handler>, code: &Arc<Code>, around: Option<Enclosing>) -> Result<(), LoadError> {
+async fn probe(
+    handler: &Arc<Handler>,
+    code: &Arc<Code>,
+    around: Option<Enclosing>,
+    stages: &mut Stages,
+) -> Result<(), LoadError> {
     let plugin = &handler.plugin;
     let failed = |source| LoadError::Probe { plugin: plugin.name().clone(), source: Box::new(source) };
     let slots = &handler.runtime.slots;
@@ -281,6 +305,7 @@ async fn probe(handler: &Arc<Handler>, code: &Arc<Code>, around: Option<Enclosin
         None => slots.take(plugin).await,
     };
     let slot = slot.map_err(|fault| failed(handler.error(fault)))?;
+    stages.skip();
     let deadline = Instant::now() + plugin.limits.max_execution_time();
     let mut call = Call::new(handler, Arc::clone(code), deadline, plugin.limits);
     let started = start(&mut call, handler, around, deadline).await.map_err(failed);
@@ -293,6 +318,8 @@ async fn probe(handler: &Arc<Handler>, code: &Arc<Code>, around: Option<Enclosin
             })
         })
     });
+    // What it used is no call's.
+    call.set_aside();
     drop(call);
     drop(slot);
     checked
@@ -331,6 +358,7 @@ async fn warm(
         let Some(slot) = handler.runtime.slots.try_take(&handler.plugin) else { break };
         let mut call = Call::new(handler, Arc::clone(code), deadline, handler.plugin.limits);
         start(&mut call, handler, around, deadline).await.map_err(failed)?;
+        call.set_aside();
         // The instance goes before its slot does.
         alive.push((call, slot));
     }

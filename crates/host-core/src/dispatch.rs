@@ -261,9 +261,16 @@ pub(crate) async fn run<T: Tap>(
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
     // The limiter of an instance that was there already has its plugin's limits.
     let (mut call, is_fresh) = match slot.used().filter(|_| narrower.is_none()) {
-        None => (Call::new(handler, code, ends, limits), true),
+        None => {
+            if let Some(stock) = &handler.plugin.stock {
+                stock.missed();
+            }
+            (Call::new(handler, code, ends, limits), true)
+        }
         Some(mut call) => {
+            let was_made_ahead = call.is_unused();
             call.begin_use(handler, ends);
+            record.taken = (was_made_ahead && record.is_timed).then(Instant::now);
             (call, false)
         }
     };
@@ -301,7 +308,7 @@ pub(crate) async fn run<T: Tap>(
     record.used = (record.observer.is_some() || record.span.is_some()).then(|| call.used());
     if matches!(ended, Ok(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
-    } else if handler.plugin.stock.is_some() {
+    } else if handler.plugin.stock.as_ref().is_some_and(|stock| !stock.is_crowded()) {
         slot.leave(&handler.plugin, call);
     } else {
         // After a trap or a timeout always: such a store is never used again.
@@ -412,6 +419,8 @@ struct Record<'a> {
     handler: &'a Handler,
     started: Instant,
     instantiated: Option<Instant>,
+    /// When it had an instance that was made ahead.
+    taken: Option<Instant>,
     answered: Option<Instant>,
     dropped: Option<Instant>,
     running: Running,
@@ -443,6 +452,7 @@ impl<'a> Record<'a> {
             handler,
             started: Instant::now(),
             instantiated: None,
+            taken: None,
             answered: None,
             dropped: None,
             outcome: Outcome::Cancelled,
@@ -515,6 +525,9 @@ impl Drop for Record<'_> {
         let plugin = self.handler.plugin.metrics();
         if let Some(instantiated) = self.instantiated {
             plugin.instantiated(instantiated - self.started);
+        }
+        if let Some(taken) = self.taken {
+            plugin.taken_from_stock(taken - self.started);
         }
         if let Some(dropped) = self.dropped {
             plugin.torn_down(dropped - answered);

@@ -5,7 +5,7 @@ mod load;
 
 pub use self::{
     call::{CallError, Fault, GuestPanic, HostFault},
-    load::LoadError,
+    load::{LoadError, NotOnDisk},
 };
 
 /// Who has to act on an error.

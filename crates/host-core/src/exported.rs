@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tapline_cache::Source;
+use tapline_cache::{DiskState, Source};
 use tapline_tap_dispatch::{OnFailure, TapName};
 use wasmtime::{
     Engine,
@@ -20,7 +20,7 @@ use crate::{
     call::{Call, Handler},
     code::{self, Code},
     dispatch::{self, Collect},
-    error::{CallError, LoadError},
+    error::{CallError, LoadError, NotOnDisk},
     host::Host,
     load::{self, Checked},
     manifest::Manifest,
@@ -55,14 +55,17 @@ pub struct Function {
     handler: Arc<Handler>,
 }
 
-/// How long the stages of a load took. One that did not happen has none.
+/// How long a load took, and its stages. One that did not happen has none: code that was in memory was neither compiled nor
+/// loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LoadTimes {
-    /// Compiling, with the worker process around it.
+    /// The stage *compile*, with the worker process around it.
     pub compile: Option<Duration>,
-    /// The whole load where nothing was compiled: hashing the bytes, checking the component, finding its code in memory or
-    /// checking and mapping its file, and linking.
+    /// The stage *load artifact*: finding the file of the code, checking and mapping it.
     pub load_artifact: Option<Duration>,
+    /// All of the load: hashing the bytes and checking the component as well, one of these stages, and linking; with whatever was
+    /// waited for.
+    pub total: Duration,
 }
 
 /// What a call came to.
@@ -130,20 +133,39 @@ impl Functions {
     }
 
     /// Loads the same component anew, its code from the file in the host's directory, as the next start of the program will.
-    /// None: the host keeps nothing on disk, or the file is not there.
+    /// The functions are in the same order.
     ///
     /// # Errors
     ///
-    /// See [`Host::load_functions`].
-    pub async fn load_again(&self) -> Result<Option<Self>, LoadError> {
-        let Some(runtime) = self.list.first().map(|function| &function.handler.runtime) else { return Ok(None) };
-        let key = self.plugin.key();
-        if !runtime.cache.is_on_disk(key) {
-            return Ok(None);
+    /// See [`Host::load_functions`]; and [`LoadError::NotOnDisk`] where the code would come from anywhere else.
+    pub async fn load_again(&self) -> Result<Self, LoadError> {
+        let missing = |why| Err(LoadError::NotOnDisk { plugin: self.plugin.name.clone(), why });
+        match self.host.disk_state() {
+            DiskState::Ready { .. } => {}
+            DiskState::Unusable { reason, .. } => return missing(NotOnDisk::Unusable(reason)),
+            _ => return missing(NotOnDisk::NoDirectory),
         }
-        runtime.cache.forget(key);
+        let key = self.plugin.key();
+        for function in self.list.iter().take(1) {
+            let cache = &function.handler.runtime.cache;
+            if !cache.is_on_disk(key) {
+                return missing(NotOnDisk::Gone);
+            }
+            cache.forget(key);
+        }
         let again = self.host.load_functions(self.spec.clone()).await?;
-        Ok(again.times.load_artifact.is_some().then_some(again))
+        match again.times {
+            LoadTimes { load_artifact: Some(_), .. } => Ok(again),
+            LoadTimes { compile: Some(_), .. } => missing(NotOnDisk::Refused),
+            // Somebody else loaded it meanwhile.
+            _ => missing(NotOnDisk::Gone),
+        }
+    }
+
+    /// The same function of a component that [`Functions::load_again`] loaded anew.
+    #[must_use]
+    pub fn same<'a>(&'a self, function: &'a Function) -> &'a Function {
+        self.list.get(function.handler.index).unwrap_or(function)
     }
 }
 
@@ -192,10 +214,9 @@ pub(crate) async fn load(host: &Host, spec: PluginSpec) -> Result<Functions, Loa
     });
     let list = list.collect();
     plugin.show_size();
-    let times = match artifact.source {
-        Source::Compiled => LoadTimes { compile: Some(artifact.took), ..LoadTimes::default() },
-        _ => LoadTimes { load_artifact: Some(begun.elapsed()), ..LoadTimes::default() },
-    };
+    let of = |source| (artifact.source == source).then_some(artifact.work);
+    let (compile, load_artifact) = (of(Source::Compiled), of(Source::Disk));
+    let times = LoadTimes { compile, load_artifact, total: begun.elapsed() };
     Ok(Functions { host: host.clone(), plugin: Arc::clone(plugin), list, spec, times })
 }
 

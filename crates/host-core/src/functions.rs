@@ -52,6 +52,13 @@ impl FunctionPattern {
     }
 }
 
+impl FunctionPattern {
+    /// Whether it fits when nobody looks at versions.
+    fn fits_any_version(&self, function: &str) -> bool {
+        Self(without_version(&self.0)).fits(&without_version(function))
+    }
+}
+
 impl fmt::Display for FunctionPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -128,7 +135,9 @@ fn fits(pattern: &str, name: &str) -> bool {
 /// Refuses what the operator's patterns refuse. Denied wins over allowed.
 pub(crate) fn check(spec: &PluginSpec, manifest: &Manifest) -> Result<(), LoadError> {
     for function in &manifest.imported_functions {
-        let denied = spec.deny_functions.iter().find(|pattern| pattern.fits(function));
+        // An import of one version is served with a later one that fits it: who denies one denies those as well.
+        let denied =
+            spec.deny_functions.iter().find(|pattern| pattern.fits(function) || pattern.fits_any_version(function));
         let allowed = spec.allow_functions.as_ref().is_none_or(|all| all.iter().any(|pattern| pattern.fits(function)));
         if denied.is_some() || !allowed {
             return Err(LoadError::Disallowed {
@@ -274,6 +283,24 @@ mod tests {
         fit("*", &[query, connect, open], &[]);
         fit("*open*at", &[open], &[query]);
         fit("wasi:*types*types", &[], &[open]);
+    }
+
+    /// An operator who copies the name of one version from a log denies what the host serves for it.
+    #[test]
+    fn who_denies_one_version_denies_those_that_are_served_for_it() {
+        let import = |version: &str| {
+            let text = format!(r#"(component (import "wasi:sockets/tcp@{version}" (instance (export "f" (func)))))"#);
+            Manifest::read(&PluginName::new("p").unwrap(), &wat::parse_str(text).unwrap()).unwrap()
+        };
+        let spec = PluginSpec::bytes(PluginName::new("p").unwrap(), Vec::new());
+        let pattern = || vec!["wasi:sockets/tcp@0.2.12".parse().unwrap()];
+        for version in ["0.2.0", "0.2.12"] {
+            let denied = check(&PluginSpec { deny_functions: pattern(), ..spec.clone() }, &import(version));
+            assert!(matches!(denied, Err(LoadError::Disallowed { denied_by: Some(_), .. })), "{version}: {denied:?}");
+        }
+        // Who allows one version allows no other.
+        let allowed = check(&PluginSpec { allow_functions: Some(pattern()), ..spec }, &import("0.2.0"));
+        assert!(matches!(allowed, Err(LoadError::Disallowed { denied_by: None, .. })), "{allowed:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tapline_cache::Statistics;
+use tapline_cache::{DiskState, Statistics};
 use tapline_limits::{Limits, MemoryTracker, PAGE_BYTES};
 use tapline_metrics::{Metrics, RuntimeMetrics};
 use tapline_tap_dispatch::{Contract, Order, PluginName};
@@ -92,8 +92,8 @@ pub struct PoolMetrics {
     pub pool_hits: u64,
     /// Calls that made their instance.
     pub pool_misses: u64,
-    /// How long a call waited for a slot of the pool, in milliseconds, on average of all calls: also those that did not
-    /// have to wait.
+    /// How long a call waited for a slot of the pool, in milliseconds, on average of all that asked for one: also of those that
+    /// did not have to wait, and of those that waited in vain.
     pub average_wait_ms: f64,
 }
 
@@ -204,12 +204,12 @@ impl Host {
     ///
     /// See [`LoadError`]; each names the plugin, and most have a hint.
     pub async fn load(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
-        self.refuse_duplicate(&spec)?;
-        // Compiling may take long; nobody who loads or unloads another plugin waits for it.
-        let loaded = load::load(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
-        let plugin = Arc::clone(&loaded.plugin);
-        self.add(vec![loaded]).await?;
-        Ok(plugin)
+        let load = async {
+            self.refuse_duplicate(&spec)?;
+            // Compiling may take long; nobody who loads or unloads another plugin waits for it.
+            self.add_one(load::load(&self.inner, spec).await?).await
+        };
+        load.await.map_err(|error| self.inner.refused(error))
     }
 
     /// Loads one plugin without its code: reads and checks the file, and puts it into the order of its taps. Its code is
@@ -226,11 +226,11 @@ impl Host {
     ///
     /// As [`Host::load`], but for what only the code shows.
     pub async fn load_lazily(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
-        self.refuse_duplicate(&spec)?;
-        let loaded = load::load_lazily(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
-        let plugin = Arc::clone(&loaded.plugin);
-        self.add(vec![loaded]).await?;
-        Ok(plugin)
+        let load = async {
+            self.refuse_duplicate(&spec)?;
+            self.add_one(load::load_lazily(&self.inner, spec).await?).await
+        };
+        load.await.map_err(|error| self.inner.refused(error))
     }
 
     /// [`Host::load_lazily`] for many plugins, which a start does faster than one after the other: all of them or none.
@@ -244,13 +244,20 @@ impl Host {
         for plugin in load::load_all_lazily(&self.inner, specs).await {
             match plugin {
                 Ok(plugin) => loaded.push(plugin),
-                Err(error) => errors.push(self.inner.refused(error)),
+                Err(error) => errors.push(error),
             }
         }
-        match errors.is_empty() {
+        let added = match errors.is_empty() {
             true => self.add(loaded).await.map_err(|error| vec![error]),
             false => Err(errors),
-        }
+        };
+        added.map_err(|errors| errors.into_iter().map(|error| self.inner.refused(error)).collect())
+    }
+
+    async fn add_one(&self, loaded: load::Loaded) -> Result<Arc<Plugin>, LoadError> {
+        let plugin = Arc::clone(&loaded.plugin);
+        self.add(vec![loaded]).await?;
+        Ok(plugin)
     }
 
     fn refuse_duplicate(&self, spec: &PluginSpec) -> Result<(), LoadError> {
@@ -442,6 +449,12 @@ impl Host {
         self.runtimes().map(|runtime| runtime.cache.statistics()).collect()
     }
 
+    /// Whether compiled plugins are kept on disk: the same directory for all engines.
+    #[must_use]
+    pub fn disk_state(&self) -> DiskState {
+        self.inner.plain.cache.disk_state()
+    }
+
     /// Whether new calls are refused, because the host stops.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
@@ -490,8 +503,9 @@ impl Host {
         let idle_vms = slots.idle();
         let counts = self.inner.metrics.pool_counts();
         let (pool_hits, pool_misses) = (counts.taken, counts.made.saturating_sub(counts.made_ahead));
-        let calls = pool_hits + pool_misses;
-        let average_wait_ms = if calls == 0 { 0.0 } else { 1000.0 * counts.waited_seconds / calls as f64 };
+        // A call that waited and is running still is counted among those that waited alone.
+        let asked = (pool_hits + pool_misses + counts.overloaded).max(counts.waits);
+        let average_wait_ms = if asked == 0 { 0.0 } else { 1000.0 * counts.waited_seconds / asked as f64 };
         let active_vms = slots.in_use().saturating_sub(idle_vms);
         PoolMetrics { pool_size: slots.limit(), active_vms, idle_vms, pool_hits, pool_misses, average_wait_ms }
     }
@@ -520,6 +534,7 @@ impl Drop for Inner {
 impl Inner {
     /// Counts a load that was refused, and makes its error fit to be shown.
     pub(crate) fn refused(&self, error: LoadError) -> LoadError {
+        self.metrics.load_refused(error.reason());
         if let Some(reason) = error.compilation_refused() {
             self.metrics.compilation_refused(reason);
         }

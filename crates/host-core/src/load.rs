@@ -144,9 +144,14 @@ pub(crate) async fn load_all_lazily(host: &Arc<Inner>, specs: Vec<PluginSpec>) -
 }
 
 fn load_lazily_now(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
+    let mut stages = Stages::begin();
     let wasm = read::read_now(&spec.name, &spec.source, host.config.compilation.max_component_bytes)?;
+    stages.end("read");
     let manifest = Manifest::read(&spec.name, wasm.bytes())?;
-    check_plugin(host, spec, wasm, manifest)
+    let loaded = check_plugin(host, spec, wasm, manifest)?;
+    stages.end("check");
+    loaded.plugin.code.begun(stages);
+    Ok(loaded)
 }
 
 fn check_plugin(host: &Arc<Inner>, mut spec: PluginSpec, wasm: Wasm, manifest: Manifest) -> Result<Loaded, LoadError> {
@@ -214,6 +219,7 @@ pub(crate) fn check(
         report_rate: LogRate::default(),
         _series: series,
     });
+    plugin.grant_names.iter().for_each(|grant| plugin.metrics.may_refuse(grant));
     Ok(Checked { plugin, runtime: Arc::clone(runtime), breaker, taps })
 }
 

@@ -118,6 +118,9 @@ const SCHEMA: u32 = 1;
 
 /// Most records: each tap has one for each of its modes.
 const MAX_RECORDS: usize = 1000;
+/// The longest record, in bytes: one with as many names as there may be, each as long as it may be and some of it escaped. What
+/// is longer is not even parsed, which takes many times its size.
+const MAX_RECORD: usize = 512 << 10;
 
 /// Most names in one record, and the longest: each call looks through the fields.
 const MAX_NAMES: usize = 1000;
@@ -187,6 +190,9 @@ fn read_records(plugin: &PluginName, text: &[u8]) -> Result<Vec<TapRecord>, Load
     let refuse = |line: usize, message: String| LoadError::Metadata { plugin: plugin.clone(), line, message };
     let mut records = Vec::new();
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+        if line.len() > MAX_RECORD {
+            return Err(refuse(index + 1, format!("it has more than {MAX_RECORD} bytes")));
+        }
         let record: TapRecord = serde_json::from_slice(line).map_err(|error| refuse(index + 1, error.to_string()))?;
         if records.len() == MAX_RECORDS {
             return Err(refuse(index + 1, format!("there are more than {MAX_RECORDS} records")));

@@ -1,5 +1,7 @@
 //! A plugin's bytes: from a file that may be too large, or change while it is read.
 
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::{
     fs::{File, Metadata},
     io::{self, Read},
@@ -72,7 +74,11 @@ pub(crate) fn read_now(name: &PluginName, source: &PluginSource, max: u64) -> Re
 ///
 /// `Ok(size)`: it is larger. Otherwise what the system says.
 pub fn read_component(path: &Path, max: u64) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
-    read_open(&File::open(path).map_err(Err)?, max, || {})
+    let mut options = File::options();
+    // Who opens a pipe waits until somebody writes to it, for ever if nobody does.
+    #[cfg(unix)]
+    options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    read_open(&options.read(true).open(path).map_err(Err)?, max, || {})
 }
 
 fn read_open(file: &File, max: u64, between: impl FnOnce()) -> Result<Arc<[u8]>, Result<u64, io::Error>> {
@@ -115,6 +121,15 @@ mod tests {
         assert!(matches!(read_component(&path, 4), Err(Ok(5))));
         assert!(matches!(read_component(Path::new("/dev/zero"), 10), Err(Ok(11))), "it has no size, and no end");
         assert!(matches!(read_component(&directory.path().join("b.wasm"), 5), Err(Err(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("a.wasm");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!(*read_component(&pipe, 5).unwrap(), *b"", "it has nothing in it");
     }
 
     #[test]

@@ -63,14 +63,17 @@ impl Host {
     /// solution with it. The old version serves on.
     pub async fn replace(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
         let _turn = self.inner.reloading.lock().await;
-        let name = spec.name.clone();
-        if !self.registry().plugins.contains_key(&name) {
-            return Err(LoadError::NotLoaded { plugin: name });
-        }
-        let loaded = load::load(&self.inner, spec).await.map_err(|error| self.inner.refused(error))?;
-        let plugin = Arc::clone(&loaded.plugin);
-        let replaced = self.change(&name, |old| *old = Loaded { enabled: old.enabled, ..loaded }).await?;
-        if replaced { Ok(plugin) } else { Err(LoadError::NotLoaded { plugin: name }) }
+        let replace = async {
+            let name = spec.name.clone();
+            if !self.registry().plugins.contains_key(&name) {
+                return Err(LoadError::NotLoaded { plugin: name });
+            }
+            let loaded = load::load(&self.inner, spec).await?;
+            let plugin = Arc::clone(&loaded.plugin);
+            let replaced = self.change(&name, |old| *old = Loaded { enabled: old.enabled, ..loaded }).await?;
+            if replaced { Ok(plugin) } else { Err(LoadError::NotLoaded { plugin: name }) }
+        };
+        replace.await.map_err(|error| self.inner.refused(error))
     }
 
     /// Takes a plugin out of all taps and keeps it loaded. Calls that run end as they would have. `false`: there is none
@@ -128,6 +131,10 @@ impl Host {
     /// Two plugins have the same name, or the order of a tap has no solution. Nothing has changed then.
     pub async fn apply(&self, specs: Vec<PluginSpec>) -> Result<Applied, LoadError> {
         let _turn = self.inner.reloading.lock().await;
+        self.apply_now(specs).await.map_err(|error| self.inner.refused(error))
+    }
+
+    async fn apply_now(&self, specs: Vec<PluginSpec>) -> Result<Applied, LoadError> {
         let mut names = BTreeSet::new();
         if let Some(twice) = specs.iter().find(|spec| !names.insert(&spec.name)) {
             return Err(LoadError::Duplicate { plugin: twice.name.clone() });
@@ -190,7 +197,7 @@ impl Host {
             loaded.plugin.code.bringing.forgive();
             return match self.check_order(loaded, &spec.order) {
                 Ok(()) => Step::Keep(spec.order),
-                Err(error) => Step::Refuse(error),
+                Err(error) => Step::Refuse(self.inner.refused(error)),
             };
         }
         // What was compared is what is loaded, whatever happens to the file meanwhile.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -11,7 +12,7 @@ use std::{
 
 use tapline_metrics::Metrics;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Slots {
     line: Line,
     /// Those among them that wait for a slot.
     wanting: AtomicUsize,
+    /// Told when one more of them comes.
+    wanted: Notify,
     max_wait: Duration,
     /// Never has a permit. Closed when the host stops, which wakes those that wait for a turn or for code.
     stopping: Semaphore,
@@ -93,6 +96,7 @@ impl Slots {
             limit,
             line: Line::new(config.max_waiting),
             wanting: AtomicUsize::new(0),
+            wanted: Notify::new(),
             max_wait: config.max_wait.min(LONGEST_WAIT),
             stopping: Semaphore::new(0),
             cutting_off: Semaphore::new(0),
@@ -172,7 +176,7 @@ impl Slots {
         if let Some(slot) = self.try_take(plugin) {
             return Ok(slot);
         }
-        let _wanting = Wanting::new(&self.wanting);
+        let _wanting = self.want();
         self.make_room();
         self.try_take(plugin).ok_or_else(|| self.overloaded(plugin, Duration::ZERO))
     }
@@ -216,7 +220,7 @@ impl Slots {
         let used = match self.claim(plugin) {
             Some(used) => used,
             None => {
-                let _wanting = Wanting::new(&self.wanting);
+                let _wanting = self.want();
                 self.make_room();
                 match timeout_at(until, self.free.acquire()).await {
                     Ok(Ok(permit)) => permit.forget(),
@@ -244,13 +248,29 @@ impl Slots {
             if let Some(call) = found.and_then(|index| idle.calls.remove(index)) {
                 return Some(Some(call));
             }
-            drop(idle);
-            if let Some(stock) = &plugin.stock {
-                stock.missed();
-            }
         }
         self.free.try_acquire().ok()?.forget();
         Some(None)
+    }
+
+    /// Says that a call waits for a slot, until it is dropped.
+    fn want(&self) -> Wanting<'_> {
+        let wanting = Wanting::new(&self.wanting);
+        self.wanted.notify_waiters();
+        wanting
+    }
+
+    /// Ready when a call waits for a slot.
+    pub(crate) async fn until_wanted(&self) {
+        loop {
+            let mut wanted = pin!(self.wanted.notified());
+            // Who comes from here on is heard.
+            wanted.as_mut().enable();
+            if self.wanting.load(Relaxed) > 0 {
+                return;
+            }
+            wanted.await;
+        }
     }
 
     /// Drops an instance that waits, and frees its slot: one whose call has ended, else one that was made ahead, else the one
@@ -358,7 +378,12 @@ impl Lane {
 
     /// Whether calls of the plugin run now.
     pub(crate) fn is_busy(&self) -> bool {
-        self.turns.available_permits() < self.limit
+        self.running() > 0
+    }
+
+    /// Calls of the plugin that run now.
+    pub(crate) fn running(&self) -> usize {
+        self.limit - self.turns.available_permits()
     }
 
     /// Calls of the plugin that may run at once.

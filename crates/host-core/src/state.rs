@@ -18,8 +18,9 @@ use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use crate::{
     call::Handler,
     capability::Granted,
-    diagnostics::{GuestOutput, SharedOutput},
+    diagnostics::{GuestOutput, MAX_MESSAGE, SharedOutput},
     error::GuestPanic,
+    text::{cut, escape},
 };
 
 /// The data of a store, which lives as long as one instance, and serves one call at a time. Host functions reach it
@@ -151,6 +152,12 @@ impl CallState {
         self.handler.plugin.metrics()
     }
 
+    /// Counts that a host function of this capability refused what the guest asked for, because of a limit, of the grant, or because
+    /// nobody may have it: `tapline_host_call_refusals_total`.
+    pub fn host_call_refused(&self, capability: &'static str) {
+        self.metrics().host_call_refused(capability);
+    }
+
     /// What the capability of type `T` made of the operator's grant for this plugin. `None`: not granted.
     #[must_use]
     pub fn grant<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
@@ -199,8 +206,22 @@ pub(crate) fn contain(plugin: &PluginName, tap: &TapName, drop: impl FnOnce()) {
     }
 }
 
-/// What a panic says.
+/// What a panic says, which may quote what a guest gave: bounded, and on one line.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("the panic carries a value that is not text").to_owned()
+    let text = text.unwrap_or("the panic carries a value that is not text");
+    escape(cut(text, MAX_MESSAGE)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_panic_says_begins_no_line_and_has_an_end() {
+        let says = |text: &str| panic_message(&text.to_owned());
+        assert_eq!(says("no such name: a\n2026 ERROR forged"), r"no such name: a\n2026 ERROR forged");
+        assert_eq!(says(&"x".repeat(1 << 20)).len(), MAX_MESSAGE);
+        assert_eq!(panic_message(&7_u32), "the panic carries a value that is not text");
+    }
 }

@@ -1,10 +1,12 @@
 //! Instances that are made before somebody asks for them. Each serves one call, as any fresh one does.
 
 use std::{
+    num::NonZero,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
@@ -28,6 +30,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long no instance is made after one that could not be: a plugin whose start fails or never ends must not be started
 /// again and again for nobody.
 const PAUSE: Duration = Duration::from_secs(60);
+/// From so many running calls of a plugin for each core on, there is a crowd: whoever makes an instance ahead takes the core from
+/// a call that would use it, and whoever is woken to do so costs more than is saved.
+const CROWD_PER_CORE: usize = 2;
 
 /// Keeps instances of a plugin that are made ahead, and made and dropped off the caller's path. A call takes one that no
 /// other call has seen, and so isolation is that of a fresh instance; what it saves is the time to make one and to drop it.
@@ -35,6 +40,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// The stock follows demand between [`min`](Self::min) and [`max`](Self::max): it grows when a call finds nothing, and
 /// shrinks to what one second took of it. Each instance in it has a slot of the pool and gives it up as soon as somebody
 /// needs one, and all are dropped while this process or the machine is short of memory; a call that finds nothing makes its own.
+/// Where many calls of the plugin run for each core, none are made: no core is idle that could.
 ///
 /// What a plugin does when it starts, it does before there is a call: it sees no deadline of one, and uses none of its fuel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,18 +82,28 @@ pub(crate) struct Keeper {
     /// Something is to be made or to be dropped.
     wake: Arc<Notify>,
     is_kept: AtomicBool,
+    /// Nothing is made ahead now, and calls drop their own instances.
+    is_crowded: AtomicBool,
 }
 
 impl Keeper {
     pub(crate) fn new(stock: Stock) -> Self {
         let wake = Arc::new(Notify::new());
-        Self { stock, missed: AtomicUsize::new(0), wake, is_kept: AtomicBool::new(false) }
+        let (is_kept, is_crowded) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { stock, missed: AtomicUsize::new(0), wake, is_kept, is_crowded }
     }
 
     /// A call found no instance, and makes its own.
     pub(crate) fn missed(&self) {
-        self.missed.fetch_add(1, Relaxed);
-        self.wake.notify_one();
+        if !self.is_crowded() {
+            self.missed.fetch_add(1, Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether calls drop their own instances now.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.is_crowded.load(Relaxed)
     }
 
     /// A call left its instance to be dropped.
@@ -104,38 +120,67 @@ pub(crate) fn keep(handler: &Arc<Handler>) {
     }
 }
 
+/// How many instances there should be.
+struct Demand {
+    min: usize,
+    max: usize,
+    target: usize,
+    /// The most that were missing of it in this period.
+    deepest: usize,
+    /// Why there should be none for now.
+    short_of_memory: bool,
+}
+
+impl Demand {
+    fn new(stock: Stock) -> Self {
+        let (min, max) = (stock.min as usize, stock.max as usize);
+        Self { min, max, target: min, deepest: 0, short_of_memory: false }
+    }
+
+    /// So many are ready, and so many calls found none since the last look.
+    fn look(&mut self, ready: usize, missed: usize) {
+        self.deepest = self.deepest.max(self.target.saturating_sub(ready));
+        if missed > 0 && !self.short_of_memory {
+            self.target = (self.target + missed).min(self.max);
+            self.deepest = self.target;
+        }
+    }
+
+    /// A period is over. Another one begins.
+    fn end_period(&mut self, short_of_memory: bool) {
+        self.short_of_memory = short_of_memory;
+        self.target = if short_of_memory { 0 } else { self.deepest.clamp(self.min, self.max) };
+        self.deepest = 0;
+    }
+}
+
 /// Drops what calls have left, and makes what is missing, until the plugin is gone.
 async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
-    let (min, max) = (stock.min as usize, stock.max as usize);
-    let mut target = min;
-    let mut deepest = 0;
-    let mut short_of_memory = false;
+    let crowd = CROWD_PER_CORE * thread::available_parallelism().map_or(1, NonZero::get);
+    let mut demand = Demand::new(stock);
     let mut period = Instant::now() + PERIOD;
     let mut not_before = Instant::now();
     loop {
-        let is_over = Instant::now() >= period;
-        if is_over {
-            short_of_memory = pressure::is_short_of_memory().await;
+        let mut ended = None;
+        if Instant::now() >= period {
+            ended = Some(pressure::is_short_of_memory().await);
+            period = Instant::now() + PERIOD;
         }
         {
             let Some(handler) = handler.upgrade() else { return };
-            let slots = &handler.runtime.slots;
+            let (slots, plugin) = (&handler.runtime.slots, &handler.plugin);
+            let Some(keeper) = &plugin.stock else { return };
+            let is_crowded = plugin.lane.running() > crowd;
+            keeper.is_crowded.store(is_crowded, Relaxed);
             slots.drop_spent();
-            let missed = handler.plugin.stock.as_ref().map_or(0, |keeper| keeper.missed.swap(0, Relaxed));
-            let ready = slots.unused(&handler.plugin);
-            let missing = target.saturating_sub(ready);
-            deepest = deepest.max(missing);
-            if missed > 0 && !short_of_memory {
-                target = (target + missed).min(max);
-                deepest = target;
+            let ready = slots.unused(plugin);
+            demand.look(ready, keeper.missed.swap(0, Relaxed));
+            if let Some(short_of_memory) = ended {
+                demand.end_period(short_of_memory);
+                slots.drop_unused(plugin, ready.saturating_sub(demand.target));
             }
-            if is_over {
-                target = if short_of_memory { 0 } else { deepest.clamp(min, max) };
-                deepest = 0;
-                period = Instant::now() + PERIOD;
-                slots.drop_unused(&handler.plugin, ready.saturating_sub(target));
-            }
-            if Instant::now() >= not_before && !make(&handler, target.saturating_sub(ready)).await {
+            let missing = demand.target.saturating_sub(ready);
+            if !is_crowded && Instant::now() >= not_before && !make(&handler, missing).await {
                 not_before = Instant::now() + PAUSE;
             }
         }
@@ -158,7 +203,13 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
         let start = Instant::now();
         let deadline = start + plugin.limits.max_execution_time();
         let mut call = Call::new(handler, Arc::clone(&code), deadline, plugin.limits);
-        if code::start(&mut call, handler, None, deadline).await.is_err() {
+        let started = tokio::select! {
+            biased;
+            started = code::start(&mut call, handler, None, deadline) => started,
+            // Its slot is somebody's who waits for one: what is made ahead gives way, also in the middle of its start.
+            () = slots.until_wanted() => return true,
+        };
+        if started.is_err() {
             tracing::debug!(plugin = %plugin.name(), "an instance could not be made ahead; calls make their own");
             return false;
         }
@@ -171,4 +222,34 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
         tokio::task::yield_now().await;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_follows_demand_and_has_nothing_while_memory_is_short() {
+        let mut demand = Demand::new(Stock { min: 1, max: 8 });
+        assert_eq!(demand.target, 1);
+        demand.look(0, 3);
+        assert_eq!(demand.target, 4, "three calls found nothing");
+        demand.look(0, 100);
+        assert_eq!(demand.target, 8);
+        demand.end_period(false);
+        assert_eq!(demand.target, 8, "so many were wanted at once");
+        demand.look(6, 0);
+        demand.end_period(false);
+        assert_eq!(demand.target, 2, "two were taken at once");
+        demand.end_period(true);
+        assert_eq!(demand.target, 0, "memory is short");
+        demand.look(0, 5);
+        assert_eq!(demand.target, 0, "calls make their own");
+        demand.end_period(true);
+        assert_eq!(demand.target, 0);
+        demand.end_period(false);
+        assert_eq!(demand.target, 1, "there is memory again");
+        demand.look(0, 1);
+        assert_eq!(demand.target, 2);
+    }
 }

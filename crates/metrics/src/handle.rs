@@ -3,6 +3,7 @@
 //! A handle of [`Metrics::disabled`](crate::Metrics::disabled) is empty, and recording with it is one comparison.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -96,11 +97,13 @@ impl TapMetrics {
 }
 
 /// What one plugin records, whichever tap it serves. Cheap to clone; make it once, when the plugin is loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PluginMetrics(Option<Arc<PluginSeries>>);
 
-#[derive(Debug)]
 struct PluginSeries {
+    name: String,
+    /// For the series of capabilities, which are made when they move for the first time.
+    families: Arc<Families>,
     instantiate: Arc<Histogram>,
     teardown: Arc<Histogram>,
     reuses: Arc<AtomicU64>,
@@ -112,6 +115,8 @@ struct PluginSeries {
     artifact_size: Arc<AtomicU64>,
     epoch_yields: Arc<AtomicU64>,
     stock_hits: Arc<AtomicU64>,
+    /// That of all plugins.
+    stock_take: Arc<Histogram>,
     stock_made: Arc<AtomicU64>,
     memory_peak: Arc<AtomicU64>,
     refused_growths: Arc<AtomicU64>,
@@ -120,10 +125,19 @@ struct PluginSeries {
     log_lines_dropped: Arc<AtomicU64>,
 }
 
+/// Without the figures of all plugins.
+impl fmt::Debug for PluginMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PluginMetrics").field(&self.0.as_ref().map(|series| &series.name)).finish()
+    }
+}
+
 impl PluginMetrics {
-    pub(crate) fn new(families: Option<&Families>, cold_starts: &Arc<ColdStarts>, plugin: &str) -> Self {
+    pub(crate) fn new(families: Option<&Arc<Families>>, cold_starts: &Arc<ColdStarts>, plugin: &str) -> Self {
         Self(families.map(|families| {
             Arc::new(PluginSeries {
+                name: plugin.to_owned(),
+                families: Arc::clone(families),
                 startup: families.module_histogram(Id::Startup, plugin),
                 last_startup: families.module_number(Id::StartupMs, plugin),
                 last_startup_of_any: families.number(Id::RiptideColdStart, &[]),
@@ -135,6 +149,7 @@ impl PluginMetrics {
                 teardown: families.histogram(Id::TeardownDuration, &[plugin]),
                 reuses: families.number(Id::InstanceReuses, &[plugin]),
                 stock_hits: families.number(Id::StockHits, &[plugin]),
+                stock_take: families.histogram(Id::StockTakeDuration, &[]),
                 stock_made: families.number(Id::StockMade, &[plugin]),
                 memory_peak: families.number(Id::MemoryPeak, &[plugin]),
                 refused_growths: families.number(Id::RefusedGrowths, &[plugin]),
@@ -196,10 +211,11 @@ impl PluginMetrics {
         }
     }
 
-    /// A call runs on an instance that was made ahead.
-    pub fn stock_hit(&self) {
+    /// A call runs on an instance that was made ahead, and had it after so long.
+    pub fn taken_from_stock(&self, took: Duration) {
         if let Some(series) = &self.0 {
             series.stock_hits.fetch_add(1, Relaxed);
+            series.stock_take.observe(took);
         }
     }
 
@@ -232,6 +248,21 @@ impl PluginMetrics {
     pub fn output_dropped(&self, bytes: u64) {
         if let Some(series) = &self.0 {
             series.output_dropped.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// The plugin is granted this capability: what that refuses stands at 0 until it moves.
+    pub fn may_refuse(&self, capability: &str) {
+        if let Some(series) = &self.0 {
+            series.families.number(Id::HostCallRefusals, &[&series.name, capability]);
+        }
+    }
+
+    /// A host function of this capability refused what the guest asked for. Looks the series up, which is for what is seldom.
+    pub fn host_call_refused(&self, capability: &'static str) {
+        if let Some(series) = &self.0 {
+            let refusals = series.families.number(Id::HostCallRefusals, &[&series.name, capability]);
+            refusals.fetch_add(1, Relaxed);
         }
     }
 

@@ -35,17 +35,43 @@ pub const BUCKET_BOUNDS_NANOS: [u64; 23] = [
     30_000_000_000,
 ];
 
+/// Which bounds the buckets of a histogram have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// [`BUCKET_BOUNDS_NANOS`].
+    #[default]
+    Usual,
+    /// A tenth of them: 100 ns to 3 s, for what takes less than a microsecond when all is well.
+    Fine,
+}
+
+impl Scale {
+    /// How many of its units of time a nanosecond has, as the bounds count them.
+    const fn divisor(self) -> u64 {
+        match self {
+            Self::Usual => 1,
+            Self::Fine => 10,
+        }
+    }
+}
+
 /// Counts per bucket, the last one for what is above every bound, and the sum.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
     buckets: [AtomicU64; BUCKET_BOUNDS_NANOS.len() + 1],
     sum_nanos: AtomicU64,
+    scale: Scale,
 }
 
 impl Histogram {
+    pub(crate) fn new(scale: Scale) -> Self {
+        Self { scale, ..Self::default() }
+    }
+
     pub(crate) fn observe(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BUCKET_BOUNDS_NANOS.partition_point(|bound| *bound < nanos);
+        let scaled = nanos.saturating_mul(self.scale.divisor());
+        let bucket = BUCKET_BOUNDS_NANOS.partition_point(|bound| *bound < scaled);
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
@@ -63,6 +89,7 @@ impl Histogram {
         Counts {
             buckets: std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed)),
             sum_nanos: self.sum_nanos.load(Relaxed),
+            scale: self.scale,
         }
     }
 }
@@ -72,10 +99,13 @@ impl Histogram {
 pub(crate) struct Counts {
     buckets: [u64; BUCKET_BOUNDS_NANOS.len() + 1],
     sum_nanos: u64,
+    scale: Scale,
 }
 
 impl Counts {
+    /// Adds the counts of a histogram of the same row, which has the same bounds.
     pub(crate) fn add(&mut self, other: &Self) {
+        self.scale = other.scale;
         self.buckets.iter_mut().zip(other.buckets).for_each(|(sum, count)| *sum += count);
         self.sum_nanos = self.sum_nanos.wrapping_add(other.sum_nanos);
     }
@@ -99,7 +129,8 @@ impl Counts {
 
     /// Upper bound, in a unit of so many nanoseconds, and count of each bucket, not accumulated.
     pub(crate) fn buckets(&self, unit_nanos: f64) -> Vec<(f64, u64)> {
-        let bounds = BUCKET_BOUNDS_NANOS.iter().map(|nanos| *nanos as f64 / unit_nanos);
+        let divisor = self.scale.divisor() as f64;
+        let bounds = BUCKET_BOUNDS_NANOS.iter().map(|nanos| *nanos as f64 / divisor / unit_nanos);
         bounds.chain([f64::INFINITY]).zip(self.buckets).collect()
     }
 
@@ -107,16 +138,17 @@ impl Counts {
     /// bucket, and linear within it. What lies above every bound counts as the highest. 0 without a duration.
     pub(crate) fn quantile_seconds(&self, part: f64) -> f64 {
         let rank = part * self.count() as f64;
+        let seconds = 1e9 * self.scale.divisor() as f64;
         let (mut below, mut lower) = (0_u64, 0_u64);
         for (count, upper) in self.buckets.iter().zip(BUCKET_BOUNDS_NANOS) {
             if *count > 0 && (below + count) as f64 >= rank {
                 let within = (rank - below as f64) / *count as f64;
-                return (lower as f64 + (upper - lower) as f64 * within) / 1e9;
+                return (lower as f64 + (upper - lower) as f64 * within) / seconds;
             }
             below += count;
             lower = upper;
         }
-        if self.count() == 0 { 0.0 } else { lower as f64 / 1e9 }
+        if self.count() == 0 { 0.0 } else { lower as f64 / seconds }
     }
 }
 
@@ -166,6 +198,21 @@ mod tests {
         let slow = Histogram::default();
         slow.observe(Duration::from_secs(100));
         assert_eq!(slow.counts().quantile_seconds(0.5), 30.0);
+    }
+
+    #[test]
+    fn a_fine_one_tells_50_ns_from_900() {
+        let quantile = |nanos| {
+            let histogram = Histogram::new(Scale::Fine);
+            histogram.observe(Duration::from_nanos(nanos));
+            let counts = histogram.counts();
+            let hit: Vec<f64> =
+                counts.buckets(1.0).into_iter().filter(|(_, n)| *n == 1).map(|(bound, _)| bound).collect();
+            (hit[0], (counts.quantile_seconds(1.0) * 1e9).round(), counts.sum(1.0))
+        };
+        assert_eq!(quantile(50), (100.0, 100.0, 50.0));
+        assert_eq!(quantile(900), (1000.0, 1000.0, 900.0));
+        assert_eq!(quantile(10_000_000_000), (f64::INFINITY, 3e9, 1e10));
     }
 
     #[test]

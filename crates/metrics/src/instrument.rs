@@ -188,13 +188,15 @@ instruments! {
     FuelPeak: "tapline_fuel_peak", Gauge, Count, ["plugin", "tap"],
         "The most fuel that one call of a handler has used since the host started.";
     InstantiateDuration: "tapline_instantiate_duration_seconds", Histogram, Seconds, ["plugin"],
-        "Time to make one instance.";
+        "Time of the stage instantiate fresh: to make one instance, for a call or ahead of one.";
     TeardownDuration: "tapline_teardown_duration_seconds", Histogram, Seconds, ["plugin"],
         "Time to drop one instance.";
     InstanceReuses: "tapline_instance_reuses_total", Counter, Count, ["plugin"],
         "Calls that ran on an instance which earlier calls had used.";
     StockHits: "tapline_stock_hits_total", Counter, Count, ["plugin"],
         "Calls that ran on an instance which was made ahead.";
+    StockTakeDuration: "tapline_stock_take_duration_seconds", Histogram, Seconds, [],
+        "Time of the stage take from stock: from the start of a call to an instance made ahead that can be entered.";
     StockMade: "tapline_stock_made_total", Counter, Count, ["plugin"],
         "Instances that were made ahead.";
     QueueWaitDuration: "tapline_queue_wait_duration_seconds", Histogram, Seconds, [],
@@ -215,14 +217,22 @@ instruments! {
         "Memory of the pool: what instances have, and what free slots keep for the next one.";
     CacheLoads: "tapline_cache_loads_total", Counter, Count, ["level"],
         "Compiled plugins that were asked for, by where they came from.";
+    ProcessStartDuration: "tapline_process_start_duration_seconds", Gauge, Seconds, [],
+        "Time of the stage process start: from the start of the program until it listened, with the processor time before `main`.";
     CompileDuration: "tapline_compile_duration_seconds", Histogram, Seconds, [],
-        "Time to compile one plugin.";
+        "Time of the stage compile: to compile one plugin.";
+    LoadArtifactDuration: "tapline_load_artifact_duration_seconds", Histogram, Seconds, [],
+        "Time of the stage load artifact: to find one plugin's compiled code on disk, to check it and to map it.";
+    LoadsRefused: "tapline_loads_refused_total", Counter, Count, ["reason"],
+        "Plugins that were refused when they were loaded or when their code was brought, by why.";
     CompilationsRefused: "tapline_compilations_refused_total", Counter, Count, ["reason"],
         "Plugins that were not compiled because of a limit, by which.";
     HostCallDuration: "tapline_host_call_duration_seconds", Histogram, Seconds, ["capability"],
         "Time of one host function, its waits included, of capabilities that time them: `database`.";
     HostCallBytes: "tapline_host_call_bytes_total", Counter, Bytes, ["capability"],
         "Bytes of the answers that host functions gave to guests, of capabilities that count them: `database`.";
+    HostCallRefusals: "tapline_host_call_refusals_total", Counter, Count, ["plugin", "capability"],
+        "Calls of host functions that were refused: they asked for more than a limit or a grant allows, or for what may not be.";
     GuestOutputDropped: "tapline_guest_output_dropped_bytes_total", Counter, Bytes, ["plugin"],
         "Bytes that a guest wrote to its standard streams beyond its limit.";
     LogLines: "tapline_log_lines_total", Counter, Count, ["plugin", "level"],

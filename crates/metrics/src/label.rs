@@ -74,6 +74,42 @@ label_values! {
 }
 
 label_values! {
+    /// Why a plugin was refused when it was loaded, or when its code was brought.
+    pub enum LoadRefused {
+        /// Its file cannot be read, or is another one than before.
+        Read => "read",
+        /// It is no component, or a damaged one.
+        Invalid => "invalid",
+        /// It imports what this host does not offer.
+        Import => "import",
+        /// It imports what the operator has not granted, or has denied.
+        NotGranted => "not_granted",
+        /// What the operator grants it does not exist here, or is refused.
+        Grant => "grant",
+        /// It exports nothing that this host calls, or with another signature.
+        Export => "export",
+        /// It needs more than a limit allows.
+        TooLarge => "too_large",
+        /// It does not compile.
+        Compile => "compile",
+        /// A limit of compilation stopped it.
+        CompileLimit => "compile_limit",
+        /// Its first instance could not be made.
+        Start => "start",
+        /// Its place in the order of a tap cannot be.
+        Order => "order",
+        /// Its settings contradict themselves, or the host's.
+        Setting => "setting",
+        /// There is one of its name already, or none to be replaced.
+        Name => "name",
+        /// The host had no room for it at this moment.
+        Busy => "busy",
+        /// The engine does not take it.
+        Engine => "engine",
+    }
+}
+
+label_values! {
     /// Which limit of compilation a plugin ran into.
     pub enum CompilationRefused {
         /// The component, or a function in it, is too large.
@@ -84,6 +120,23 @@ label_values! {
         Memory => "memory",
         /// As many compilations as there may be were running for all the time that there was.
         Busy => "busy",
+    }
+}
+
+label_values! {
+    /// What comes before a call can begin. Each has figures of its own: no sum of them is called a start without saying of
+    /// which.
+    pub enum Stage {
+        /// From the start of the program until it serves.
+        ProcessStart => "process start",
+        /// Making machine code of a plugin.
+        Compile => "compile",
+        /// Finding a plugin's compiled code on disk, checking and mapping it.
+        LoadArtifact => "load artifact",
+        /// Making an instance.
+        InstantiateFresh => "instantiate fresh",
+        /// Taking an instance that was made ahead.
+        TakeFromStock => "take from stock",
     }
 }
 

@@ -7,8 +7,8 @@
 //! somebody looks.
 //!
 //! This crate knows no plugin, no engine and no HTTP: the host tells it what happened, and serves the text of
-//! [`Metrics::render_as`] in a [`TextFormat`] where it likes. [`RuntimeMetrics`] and [`QueueMetrics`] are the same figures for
-//! programs.
+//! [`Metrics::render_as`] in a [`TextFormat`] where it likes. [`RuntimeMetrics`], [`QueueMetrics`] and [`StageSnapshot`] are the
+//! same figures for programs.
 //!
 //! ```
 //! use std::time::Duration;
@@ -42,8 +42,8 @@ mod text;
 pub use handle::{HostCallMetrics, PluginMetrics, RouteMetrics, TapMetrics};
 pub use histogram::BUCKET_BOUNDS_NANOS;
 pub use instrument::{INSTRUMENTS, Instrument, Kind, Unit, markdown};
-pub use label::{CacheLevel, CompilationRefused, Deployment, LogLevel, Outcome, Surface};
+pub use label::{CacheLevel, CompilationRefused, Deployment, LoadRefused, LogLevel, Outcome, Stage, Surface};
 pub use metrics::{Metrics, PoolCounts};
 pub use registry::SeriesLease;
-pub use snapshot::{PluginSnapshot, QueueMetrics, RuntimeMetrics, TapSnapshot, percentile};
+pub use snapshot::{PluginSnapshot, QueueMetrics, RuntimeMetrics, StageSnapshot, TapSnapshot, percentile};
 pub use text::TextFormat;

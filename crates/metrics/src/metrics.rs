@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use crate::handle::{ColdStarts, HostCallMetrics, PluginMetrics, RouteMetrics, TapMetrics};
 use crate::histogram::Histogram;
 use crate::instrument::Id;
-use crate::label::{CacheLevel, CompilationRefused, Deployment};
+use crate::label::{CacheLevel, CompilationRefused, Deployment, LoadRefused, Outcome};
 use crate::process;
 use crate::registry::{Families, Family, SeriesLease};
 use crate::text::{TextFormat, older};
@@ -35,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) started: SystemTime,
     queue_wait: Arc<Histogram>,
     compile: Arc<Histogram>,
+    load_artifact: Arc<Histogram>,
     pool_slots: Arc<AtomicU64>,
     pool_slots_in_use: Arc<AtomicU64>,
     pool_slots_idle: Arc<AtomicU64>,
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     refused_growths: Arc<AtomicU64>,
     plugins_loaded: Arc<AtomicU64>,
     cache_loads: [Arc<AtomicU64>; CacheLevel::ALL.len()],
+    loads_refused: [Arc<AtomicU64>; LoadRefused::ALL.len()],
     compilations_refused: [Arc<AtomicU64>; CompilationRefused::ALL.len()],
 }
 
@@ -57,8 +59,12 @@ pub struct PoolCounts {
     pub made: u64,
     /// Those of them that were made ahead.
     pub made_ahead: u64,
-    /// Time that calls waited for a slot of the pool, all together.
+    /// Calls that waited for a slot of the pool, those that waited in vain included.
+    pub waits: u64,
+    /// The time of all those waits together.
     pub waited_seconds: f64,
+    /// Calls that found no slot, and those for which there was no place to wait.
+    pub overloaded: u64,
 }
 
 impl Default for Metrics {
@@ -82,6 +88,7 @@ impl Metrics {
             registry,
             queue_wait: families.histogram(Id::QueueWaitDuration, &[]),
             compile: families.histogram(Id::CompileDuration, &[]),
+            load_artifact: families.histogram(Id::LoadArtifactDuration, &[]),
             pool_slots: families.number(Id::PoolSlots, &[]),
             pool_slots_in_use: families.number(Id::PoolSlotsInUse, &[]),
             pool_slots_idle: families.number(Id::PoolSlotsIdle, &[]),
@@ -94,6 +101,9 @@ impl Metrics {
             plugins_loaded: families.number(Id::PluginsLoaded, &[]),
             cache_loads: std::array::from_fn(|level| {
                 families.number(Id::CacheLoads, &[CacheLevel::ALL[level].as_str()])
+            }),
+            loads_refused: std::array::from_fn(|reason| {
+                families.number(Id::LoadsRefused, &[LoadRefused::ALL[reason].as_str()])
             }),
             compilations_refused: std::array::from_fn(|reason| {
                 families.number(Id::CompilationsRefused, &[CompilationRefused::ALL[reason].as_str()])
@@ -121,7 +131,8 @@ impl Metrics {
     /// The handle of one plugin.
     pub fn plugin(&self, plugin: &str) -> PluginMetrics {
         let none = Arc::default();
-        PluginMetrics::new(self.families(), self.0.as_ref().map_or(&none, |inner| &inner.cold_starts), plugin)
+        let families = self.0.as_ref().map(|inner| &inner.families);
+        PluginMetrics::new(families, self.0.as_ref().map_or(&none, |inner| &inner.cold_starts), plugin)
     }
 
     /// Keeps the series of one plugin: to be had before its handles are made, and as long as they are used.
@@ -195,6 +206,28 @@ impl Metrics {
     pub fn compiled(&self, took: Duration) {
         if let Some(inner) = &self.0 {
             inner.compile.observe(took);
+        }
+    }
+
+    /// A plugin's compiled code was found on disk, checked and mapped.
+    pub fn artifact_loaded(&self, took: Duration) {
+        if let Some(inner) = &self.0 {
+            inner.load_artifact.observe(took);
+        }
+    }
+
+    /// How long the program took from its start until it did what it is for. To be told once.
+    pub fn set_process_start(&self, took: Duration) {
+        if let Some(families) = self.families() {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            families.number(Id::ProcessStartDuration, &[]).store(nanos, Relaxed);
+        }
+    }
+
+    /// A plugin was refused when it was loaded, or when its code was brought.
+    pub fn load_refused(&self, reason: LoadRefused) {
+        if let Some(inner) = &self.0 {
+            inner.loads_refused[reason as usize].fetch_add(1, Relaxed);
         }
     }
 
@@ -273,7 +306,9 @@ impl Metrics {
             taken: sum(Id::StockHits) + sum(Id::InstanceReuses),
             made: sum(Id::InstantiateDuration),
             made_ahead: sum(Id::StockMade),
+            waits: inner.queue_wait.counts().count(),
             waited_seconds: inner.queue_wait.counts().sum(1e9),
+            overloaded: inner.families.ended_with(Outcome::Overloaded),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::derive::total;
 use crate::instrument::{INSTRUMENTS, Id};
-use crate::label::Outcome;
+use crate::label::{Outcome, Stage};
 use crate::metrics::Metrics;
 use crate::registry::{Families, Family, GONE, Samples};
 
@@ -77,6 +77,24 @@ pub struct RuntimeMetrics {
     pub memory_bytes: u64,
     /// When the host was built.
     pub started: SystemTime,
+}
+
+/// What one stage of a start has taken since the host was built.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StageSnapshot {
+    /// Which.
+    pub stage: Stage,
+    /// How often it was gone through; *process start* once at most.
+    pub count: u64,
+    /// Its mean time; 0 where it was never gone through, as the percentiles.
+    pub average_ms: f64,
+    /// The time below which half of them stayed: exact to a bucket of the histogram, as the next two.
+    pub p50_ms: f64,
+    /// The time below which 95 of 100 of them stayed.
+    pub p95_ms: f64,
+    /// The time below which 99 of 100 of them stayed.
+    pub p99_ms: f64,
 }
 
 /// How calls waited for a slot of the pool since the host was built.
@@ -161,6 +179,36 @@ impl Metrics {
             memory_bytes: families.number(Id::RiptidePages, &[]).load(Relaxed).saturating_mul(PAGE_BYTES),
             started: inner.started,
         })
+    }
+
+    /// What each stage of a start has taken, in their order. Empty: nothing is recorded.
+    pub fn stages(&self) -> Vec<StageSnapshot> {
+        let Some(families) = self.families() else { return Vec::new() };
+        let measured = |stage, id| {
+            let counts = total(families, id);
+            let quantile = |part| counts.quantile_seconds(part) * 1000.0;
+            StageSnapshot {
+                stage,
+                count: counts.count(),
+                average_ms: counts.mean(MILLISECOND),
+                p50_ms: quantile(0.5),
+                p95_ms: quantile(0.95),
+                p99_ms: quantile(0.99),
+            }
+        };
+        let stage = |stage: &Stage| match *stage {
+            Stage::ProcessStart => {
+                let nanos = families.value(Id::ProcessStartDuration, &[]);
+                let took = nanos as f64 / MILLISECOND;
+                let count = u64::from(nanos > 0);
+                StageSnapshot { stage: *stage, count, average_ms: took, p50_ms: took, p95_ms: took, p99_ms: took }
+            }
+            Stage::Compile => measured(*stage, Id::CompileDuration),
+            Stage::LoadArtifact => measured(*stage, Id::LoadArtifactDuration),
+            Stage::InstantiateFresh => measured(*stage, Id::InstantiateDuration),
+            Stage::TakeFromStock => measured(*stage, Id::StockTakeDuration),
+        };
+        Stage::ALL.iter().map(stage).collect()
     }
 
     /// The figures of the queue for the pool. `None`: nothing is recorded.

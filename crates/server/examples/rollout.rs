@@ -9,7 +9,7 @@ use std::{
     error::Error,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tapline_content::register;
@@ -30,6 +30,7 @@ const POOL: u32 = 2;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let plugins = arguments.next().ok_or("usage: rollout PLUGINS DOCUMENT...")?;
     let directory = tempfile::tempdir()?;
@@ -52,6 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     {
         println!("listening on http://{}", listener.local_addr()?);
     }
+    host.metrics().set_process_start(started.elapsed());
     let directory_of_plugins = plugins.clone();
     let specs = SpecSource::new(move |name| {
         spec(&directory_of_plugins, name.as_str()).map(Some).map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
 //! What to change, from what was measured.
 
-use tapline_host_core::{Host, metrics::QueueMetrics};
+use tapline_host_core::{Host, cache::DiskState, metrics::QueueMetrics};
 
 /// How much larger than the concurrency a pool should be.
 const HEADROOM: f64 = 1.2;
@@ -25,9 +25,10 @@ pub(crate) fn advice(host: &Host, concurrency: Option<f64>) -> Vec<String> {
         && runtime.cache_hit_rate < HIT_RATE
     {
         let rate = runtime.cache_hit_rate * 100.0;
-        let todo = match host.config().cache_directory {
-            None => "set it, so that the next start finds what this one compiled",
-            Some(_) => "most instances had to wait for the compiler, which a warm directory prevents",
+        let todo = match host.disk_state() {
+            DiskState::Ready { .. } => "most instances had to wait for the compiler, which a warm directory prevents",
+            DiskState::Unusable { .. } => "it cannot be used, and /_tapline says why",
+            _ => "set it, so that the next start finds what this one compiled",
         };
         advice.push(format!("cache.directory: the code was there for {rate:.0} % of the instances; {todo}."));
     }

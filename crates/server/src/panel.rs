@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use askama::Template;
 use tapline_host_core::{
-    BreakerState, BreakerStatus, CodeFailure, Plugin, Policy,
-    metrics::{Metrics, TapSnapshot, process},
+    BreakerState, BreakerStatus, CodeFailure, Plugin, Policy, Target,
+    cache::DiskState,
+    causes,
+    metrics::{Metrics, StageSnapshot, TapSnapshot, process},
 };
 
 use crate::{
@@ -34,6 +36,8 @@ struct Panel<'a> {
     advice: Vec<String>,
     plugins: Vec<PluginRow>,
     orders: Vec<TapOrder>,
+    stages: Vec<StageRow>,
+    targets: Vec<TargetRow>,
     figures: Vec<(&'static str, String)>,
 }
 
@@ -71,6 +75,22 @@ struct TapRow {
 struct Line {
     points: String,
     words: String,
+}
+
+/// What comes before a call, one stage at a time.
+struct StageRow {
+    stage: &'static str,
+    count: u64,
+    average: String,
+    p50: String,
+    p99: String,
+}
+
+struct TargetRow {
+    name: &'static str,
+    target: String,
+    actual: String,
+    met: &'static str,
 }
 
 struct TapOrder {
@@ -111,6 +131,8 @@ pub(crate) fn render(server: &Server, outcome: Option<Outcome>) -> Result<String
         advice: advice(host, server.history().concurrency()),
         plugins: host.plugins().iter().map(|plugin| plugin_row(server, plugin, &seen)).collect(),
         orders: host.taps().filter_map(order).collect(),
+        stages: metrics.stages().iter().map(stage_row).collect(),
+        targets: targets(server),
         figures: figures(server),
     }
     .render()
@@ -184,6 +206,24 @@ fn line(rates: &Rates) -> Option<Line> {
     Some(Line { points: points.trim_end().to_owned(), words })
 }
 
+fn targets(server: &Server) -> Vec<TargetRow> {
+    let host = server.host();
+    let row = |it: Target| TargetRow {
+        name: it.name,
+        target: it.target,
+        actual: it.actual.map_or_else(|| "–".to_owned(), |actual| format!("{actual:.2}")),
+        met: if it.met { "met" } else { "not met" },
+    };
+    let measured = host.metrics().is_enabled().then(|| host.validate_performance().targets);
+    measured.into_iter().flatten().map(row).collect()
+}
+
+fn stage_row(it: &StageSnapshot) -> StageRow {
+    let time = |ms: f64| seconds(ms / 1000.0);
+    let [average, p50, p99] = [it.average_ms, it.p50_ms, it.p99_ms].map(time);
+    StageRow { stage: it.stage.as_str(), count: it.count, average, p50, p99 }
+}
+
 fn figures(server: &Server) -> Vec<(&'static str, String)> {
     let host = server.host();
     let (in_use, limit) = host.slots();
@@ -210,6 +250,8 @@ fn figures(server: &Server) -> Vec<(&'static str, String)> {
             format!("{:.1} and {:.1} ms", runtime.p50_cold_start_ms, runtime.p99_cold_start_ms),
         ));
     }
+    figures.push(("Compiled plugins on disk", on_disk(&host.disk_state())));
+    figures.push(("Compiled plugins that could not be kept there", sum(|cache| cache.failed_writes).to_string()));
     figures.push(("Compiled plugins in memory", sum(|cache| cache.entries.len() as u64).to_string()));
     let found = format!("{} and {}", sum(|cache| cache.memory_hits), sum(|cache| cache.disk_hits));
     figures.push(("Plugins found compiled, in memory and on disk", found));
@@ -228,9 +270,20 @@ fn figures(server: &Server) -> Vec<(&'static str, String)> {
     figures
 }
 
+fn on_disk(state: &DiskState) -> String {
+    match state {
+        DiskState::Ready { directory } => format!("kept in {}", directory.display()),
+        DiskState::Unusable { directory, reason } => {
+            format!("not kept in {}: {}", directory.display(), causes(reason).join(": "))
+        }
+        _ => "not kept: no directory is configured".to_owned(),
+    }
+}
+
 fn seconds(seconds: f64) -> String {
     match seconds {
         0.0 => "–".to_owned(),
+        it if it < 0.000_01 => format!("{:.1} µs", it * 1e6),
         it if it < 0.001 => format!("{:.0} µs", it * 1e6),
         it if it < 1.0 => format!("{:.1} ms", it * 1e3),
         it => format!("{it:.1} s"),
@@ -255,7 +308,8 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        assert_eq!([0.0, 0.000_009, 0.0123, 4.0].map(seconds), ["–", "9 µs", "12.3 ms", "4.0 s"]);
+        let shown = [0.0, 0.000_000_52, 0.000_09, 0.0123, 4.0].map(seconds);
+        assert_eq!(shown, ["–", "0.5 µs", "90 µs", "12.3 ms", "4.0 s"]);
         assert_eq!([2048, 3 << 19].map(bytes), ["2 KiB", "1.5 MiB"]);
         assert_eq!([61, 7265].map(duration), ["1 min 1 s", "2 h 1 min"]);
     }

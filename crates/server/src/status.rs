@@ -3,7 +3,10 @@
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use tapline_host_core::metrics::process;
+use tapline_host_core::{
+    cache::DiskState,
+    metrics::{StageSnapshot, process},
+};
 
 use crate::{advice::advice, server::Server};
 
@@ -17,6 +20,8 @@ pub(crate) fn document(server: &Server) -> Value {
         "uptime_seconds": server.uptime().as_secs_f64(),
         "plugins": plugins(server),
         "runtime": runtime(server),
+        "stages": stages(server),
+        "performance": performance(server),
         "pool": pool(server),
         "memory": {
             "current_pages": memory.current_pages,
@@ -103,6 +108,29 @@ fn runtime(server: &Server) -> Option<Value> {
     }))
 }
 
+/// Empty where nothing is recorded.
+fn stages(server: &Server) -> Vec<Value> {
+    let stage = |it: &StageSnapshot| {
+        json!({
+            "stage": it.stage.as_str(),
+            "count": it.count,
+            "average_ms": it.average_ms,
+            "p50_ms": it.p50_ms,
+            "p95_ms": it.p95_ms,
+            "p99_ms": it.p99_ms,
+        })
+    };
+    server.host().metrics().stages().iter().map(stage).collect()
+}
+
+/// `null` where nothing is recorded.
+fn performance(server: &Server) -> Option<Value> {
+    server.host().metrics().is_enabled().then(|| {
+        let validation = server.host().validate_performance();
+        json!({ "overall_met": validation.overall_met, "targets": validation.targets })
+    })
+}
+
 fn moment(time: SystemTime) -> Option<String> {
     jiff::Timestamp::try_from(time).map(|time| time.to_string()).ok()
 }
@@ -134,5 +162,12 @@ fn cache(server: &Server) -> Value {
         "compilations": sum(|cache| cache.compilations),
         "evictions": sum(|cache| cache.evictions),
         "refused_files": sum(|cache| cache.refused_files),
+        "failed_writes": sum(|cache| cache.failed_writes),
+        // Where it lies, and what is wrong with it, is for operators.
+        "disk": match server.host().disk_state() {
+            DiskState::Ready { .. } => "ready",
+            DiskState::Unusable { .. } => "unusable",
+            _ => "off",
+        },
     })
 }

@@ -19,13 +19,13 @@ use tapline_host_core::{
 
 use tapline_host_log::Log;
 
-use crate::guest::{ANSWER, Act, Endless, Pause, Spin, plugins};
+use crate::guest::{ANSWER, Act, Burn, Busy, Endless, Fail, Helper, Pause, Reused, Spin, Stocked, plugins};
 
 /// The plugins in Rust, which implement `item_view`.
 const PROBES: [&str; 2] = ["probe", "probe-lazy"];
 
 /// One dispatch in so many is a fault: then one call in a hundred is, because a good dispatch makes one call or two.
-pub(crate) const ONE_FAULT_IN: u64 = 90;
+pub(crate) const ONE_FAULT_IN: u64 = 80;
 /// The same while it warms up: whatever a fault leaves in a slot, such as a stack that was used to its end, is there before
 /// anything is measured.
 pub(crate) const ONE_FAULT_IN_WHEN_COLD: u64 = 5;
@@ -43,10 +43,18 @@ enum Make {
     Spin,
     /// `endless`, given up after being polled so many times.
     GiveUp(u32),
+    /// `burn`, until its fuel is used up.
+    Burn,
+    /// `fail` with this number.
+    Fail(u32),
+    /// `busy`, within which it is called again, in vain.
+    Busy,
+    /// `reused` and `stocked`, of which an instance may be there already.
+    There,
 }
 
 /// Every kind of fault, with the way in which it should end.
-const FAULTS: [(Make, Outcome); 22] = [
+const FAULTS: [(Make, Outcome); 27] = [
     (Make::View("error"), Outcome::GuestError),
     (Make::Act(1), Outcome::Trap),
     (Make::Spin, Outcome::Timeout),
@@ -69,6 +77,11 @@ const FAULTS: [(Make, Outcome); 22] = [
     (Make::View("exit"), Outcome::Trap),
     (Make::Act(9), Outcome::Panic),
     (Make::View("large"), Outcome::BadAnswer),
+    (Make::Burn, Outcome::OutOfFuel),
+    (Make::Fail(0), Outcome::HostError),
+    (Make::Busy, Outcome::Overloaded),
+    (Make::Fail(1), Outcome::HostError),
+    (Make::Fail(2), Outcome::Timeout),
 ];
 
 /// The host, and an item for each command.
@@ -88,8 +101,11 @@ impl Calls {
             plugin_share_percent: 100,
             ..HostConfig::default()
         };
-        let builder = register(Host::builder().config(config)).capability(Pause);
-        let host = builder.capability(Log).tap::<Act>().tap::<Spin>().tap::<Endless>().build()?;
+        let helper = Helper::default();
+        let builder = register(Host::builder().config(config)).capability(Pause).capability(helper.clone());
+        let builder = builder.capability(Log).tap::<Act>().tap::<Spin>().tap::<Endless>().tap::<Burn>();
+        let host = builder.tap::<Fail>().tap::<Busy>().tap::<Reused>().tap::<Stocked>().build()?;
+        helper.serve(&host);
         for name in PROBES {
             host.load(PluginSpec::file(PluginName::new(name)?, plugin_path(name))).await?;
         }
@@ -104,11 +120,20 @@ impl Calls {
         Ok(Self { host, items: items.collect::<Result<_, Box<dyn Error>>>()? })
     }
 
+    /// Takes the plugins out that keep instances, which then have no slot any more.
+    pub(crate) async fn keep_none(&self) -> Result<(), Box<dyn Error>> {
+        for name in [Reused::NAME, Stocked::NAME] {
+            self.host.unload(&PluginName::new(name)?).await?;
+        }
+        Ok(())
+    }
+
     /// Makes the dispatch of this number, which is a fault when `one_fault_in` divides it, and notes what became of each of
     /// its calls.
     pub(crate) async fn make(&self, number: u64, one_fault_in: u64, tally: &mut Tally) {
         let (make, expected) = match (number / one_fault_in, number % one_fault_in) {
             (round, 0) => FAULTS[usize::try_from(round).unwrap_or_default() % FAULTS.len()],
+            (_, fifth) if fifth % 5 == 1 => (Make::There, Outcome::Ok),
             (_, odd) if odd % 2 == 1 => (Make::Act(0), Outcome::Ok),
             _ => (Make::View(""), Outcome::Ok),
         };
@@ -124,6 +149,26 @@ impl Calls {
             Make::Spin => {
                 let outcome = self.host.dispatch(Spin, &0).await;
                 tally.note::<Spin, _>(&[Spin::NAME], outcome, make, expected, |_| false);
+            }
+            Make::Burn => {
+                let outcome = self.host.dispatch(Burn, &0).await;
+                tally.note::<Burn, _>(&[Burn::NAME], outcome, make, expected, |_| false);
+            }
+            Make::Fail(how) => {
+                let outcome = self.host.dispatch(Fail, &how).await;
+                tally.note::<Fail, _>(&[Fail::NAME], outcome, make, expected, |_| false);
+            }
+            Make::Busy => {
+                let outcome = self.host.dispatch(Busy, &0).await;
+                tally.note::<Busy, _>(&[Busy::NAME], outcome, make, Outcome::Ok, |answer| answer == ANSWER);
+                // The one within it.
+                tally.count(Busy::NAME, Busy::NAME, expected);
+            }
+            Make::There => {
+                let outcome = self.host.dispatch(Reused, &0).await;
+                tally.note::<Reused, _>(&[Reused::NAME], outcome, make, expected, |answer| answer == ANSWER);
+                let outcome = self.host.dispatch(Stocked, &0).await;
+                tally.note::<Stocked, _>(&[Stocked::NAME], outcome, make, expected, |answer| answer == ANSWER);
             }
             Make::GiveUp(polls) => {
                 let mut calling = pin!(self.host.dispatch(Endless, &0));

@@ -1,8 +1,10 @@
 //! The guests in the text format, their taps, and the host function that makes them wait.
 
+use std::sync::{Arc, OnceLock};
+
 use tapline_host_core::{
-    Call, CallError, CallState, Capability, Collect, Interface, PluginName, PluginSpec, Signature, Tap,
-    limits::PartialLimits,
+    Call, CallError, CallState, Capability, Collect, Host, HostFault, Interface, PluginName, PluginSpec, Reuse,
+    Signature, Stock, Tap, limits::PartialLimits,
 };
 use wasmtime::{StoreContextMut, component::Linker};
 
@@ -52,6 +54,95 @@ tap!(
     "soak:guest/endless"
 );
 
+tap!(
+    /// Runs until its fuel is used up, of which it has little.
+    Burn,
+    "burn",
+    "soak:guest/burn"
+);
+tap!(
+    /// Has the host fail: 0 with an error, 1 with a panic, 2 by never coming back.
+    Fail,
+    "fail",
+    "soak:guest/fail"
+);
+tap!(
+    /// Calls itself through the host, for which it has no place: one call of it may run.
+    Busy,
+    "busy",
+    "soak:guest/busy"
+);
+tap!(
+    /// Answers, on an instance that others have used.
+    Reused,
+    "reused",
+    "soak:guest/reused"
+);
+tap!(
+    /// Answers, on an instance that was made ahead.
+    Stocked,
+    "stocked",
+    "soak:guest/stocked"
+);
+
+/// Host functions that fail, and one that dispatches a tap.
+#[derive(Clone, Default)]
+pub(crate) struct Helper(Arc<OnceLock<Host>>);
+
+/// What the host panics with when it is asked to.
+const DEFECT: &str = "a defect of the host, as asked";
+
+impl Helper {
+    /// The host whose taps it dispatches.
+    pub(crate) fn serve(&self, host: &Host) {
+        let _is_set = self.0.set(host.clone());
+    }
+}
+
+/// Leaves the panics out of the log that are asked for.
+pub(crate) fn quiet_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload().downcast_ref::<&str>() != Some(&DEFECT) {
+            usual(panic);
+        }
+    }));
+}
+
+impl Capability for Helper {
+    fn grant_name(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["soak:host/helper"]
+    }
+
+    fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+        let mut instance = linker.instance("soak:host/helper")?;
+        instance.func_wrap_async("fail", |_: StoreContextMut<'_, CallState>, (how,): (u32,)| {
+            Box::new(async move {
+                match how {
+                    0 => Err(HostFault { capability: "helper", message: "as asked".into() }.into()),
+                    1 => std::panic::panic_any(DEFECT),
+                    _ => std::future::pending::<wasmtime::Result<()>>().await,
+                }
+            })
+        })?;
+        let host = Arc::clone(&self.0);
+        instance.func_wrap_async("busy", move |_: StoreContextMut<'_, CallState>, (x,): (u32,)| {
+            let host = host.get().cloned();
+            Box::new(async move {
+                let Some(host) = host else { return Ok(()) };
+                let outcome = host.dispatch(Busy, &x).await?;
+                // Who makes the call counts it as one that found no place: see `Calls::make`.
+                wasmtime::ensure!(outcome.answers.is_empty(), "two calls of a plugin ran that may run one");
+                Ok(())
+            })
+        })
+    }
+}
+
 /// Lets everybody else run first, so that as many instances are alive as there are slots.
 pub(crate) struct Pause;
 
@@ -76,14 +167,28 @@ impl Capability for Pause {
 
 /// The plugins in the text format: one for each tap, named as it.
 pub(crate) fn plugins() -> Result<Vec<PluginSpec>, Box<dyn std::error::Error>> {
+    // The first panic of a host function takes some milliseconds.
+    let longer = PartialLimits { max_execution_time_ms: Some(100), ..PartialLimits::default() };
     let time = PartialLimits { max_execution_time_ms: Some(5), ..PartialLimits::default() };
     let plugin = |name: &str, text: &str| -> Result<PluginSpec, Box<dyn std::error::Error>> {
         Ok(PluginSpec::bytes(PluginName::new(name)?, wat::parse_str(text)?))
     };
+    let fuel = PartialLimits { enable_fuel_metering: Some(true), fuel_limit: Some(10_000), ..PartialLimits::default() };
+    let mut busy = plugin(Busy::NAME, &asking("busy"))?;
+    busy.max_concurrent_calls = Some(1);
+    let mut reused = plugin(Reused::NAME, &answering("reused"))?;
+    reused.reuse = Some(Reuse { max_uses: 50, ..Reuse::default() });
+    let mut stocked = plugin(Stocked::NAME, &answering("stocked"))?;
+    stocked.stock = Some(Stock::default());
     Ok(vec![
         plugin(Act::NAME, ACT)?,
         plugin(Spin::NAME, &spinning("spin"))?.limits(time),
         plugin(Endless::NAME, &spinning("endless"))?,
+        plugin(Burn::NAME, &spinning("burn"))?.limits(fuel),
+        plugin(Fail::NAME, &asking("fail"))?.limits(longer),
+        busy,
+        reused,
+        stocked,
     ])
 }
 
@@ -134,6 +239,44 @@ const ACT: &str = r#"
   (instance $e (export "run" (func $run)))
   (export "soak:guest/act" (instance $e)))
 "#;
+
+/// Calls the host function that has the tap's name, and then answers.
+fn asking(tap: &str) -> String {
+    format!(
+        r#"(component
+             (import "soak:host/helper" (instance $host (export "{tap}" (func (param "x" u32)))))
+             (core func $ask (canon lower (func $host "{tap}")))
+             (core module $m
+               (import "" "ask" (func $ask (param i32)))
+               (memory (export "memory") 1)
+               (data (i32.const 64) "hello")
+               (func (export "run") (param $x i32) (result i32)
+                 (call $ask (local.get $x))
+                 (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 5)) (i32.const 0)))
+             (core instance $i (instantiate $m (with "" (instance (export "ask" (func $ask))))))
+             (func $run (param "x" u32) (result string)
+               (canon lift (core func $i "run") (memory (core memory $i "memory"))))
+             (instance $e (export "run" (func $run)))
+             (export "soak:guest/{tap}" (instance $e)))"#
+    )
+}
+
+/// Answers at once.
+fn answering(tap: &str) -> String {
+    format!(
+        r#"(component
+             (core module $m
+               (memory (export "memory") 1)
+               (data (i32.const 64) "hello")
+               (func (export "run") (param i32) (result i32)
+                 (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 5)) (i32.const 0)))
+             (core instance $i (instantiate $m))
+             (func $run (param "x" u32) (result string)
+               (canon lift (core func $i "run") (memory (core memory $i "memory"))))
+             (instance $e (export "run" (func $run)))
+             (export "soak:guest/{tap}" (instance $e)))"#
+    )
+}
 
 /// Never comes back.
 fn spinning(tap: &str) -> String {

@@ -99,6 +99,7 @@ struct Report {
 
 /// Runs a soak in a runtime of its own, so that the tasks that are left are those of the soak.
 fn soak(length: Length, slots: u32, max_growth: u64, mut say: impl FnMut(&str)) -> Result<Report, Box<dyn Error>> {
+    guest::quiet_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build()?;
     runtime.block_on(async {
         let started = Instant::now();
@@ -115,6 +116,9 @@ fn soak(length: Length, slots: u32, max_growth: u64, mut say: impl FnMut(&str)) 
         report.check("calls that ended otherwise than they should", tally.wrong.len(), tally.wrong.is_empty());
         let differences = differences(&calls.host, &tally)?;
         report.check("counters that differ from the calls", differences.len(), differences.is_empty());
+        let pool = calls.host.pool_metrics();
+        report.check("calls on instances that were there", pool.pool_hits, pool.pool_hits > 0);
+        calls.keep_none().await?;
         let slots = calls.host.slots().0;
         report.check("slots taken", slots, slots == 0);
         let pages = calls.host.memory().usage().current_pages;
@@ -209,12 +213,13 @@ fn differences(host: &Host, tally: &Tally) -> Result<Vec<String>, Box<dyn Error>
 /// Tasks that are alive when all that were started have been waited for.
 async fn tasks_left() -> usize {
     let metrics = tokio::runtime::Handle::current().metrics();
-    // A task that was waited for may still be on its way out, on another thread.
-    for _ in 0..10_000 {
+    // A task that was waited for may still be on its way out, on another thread; and whoever keeps a stock looks once in a
+    // second whether its plugin is gone.
+    for _ in 0..500 {
         if metrics.num_alive_tasks() == 0 {
             break;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     metrics.num_alive_tasks()
 }

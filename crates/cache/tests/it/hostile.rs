@@ -1,8 +1,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tapline_cache::{ArtifactCache, CacheError, DiskState, Fault, Source};
+use tapline_cache::{ArtifactCache, CacheConfig, CacheError, DiskState, Fault, Source};
 use wasmtime::Engine;
 
 use crate::{component, engine, files, on_disk, place, run};
@@ -227,6 +228,7 @@ fn a_directory_without_write_permission_is_read_and_left_alone() {
     assert_eq!(cache.get_or_compile(&kept).unwrap().source, Source::Disk);
     let loaded = cache.get_or_compile(&new).unwrap();
     assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, 2));
+    assert_eq!(cache.statistics().failed_writes, 1);
     let mut expected = [key.file_name(), "key".to_owned(), format!("{name}.tmp")];
     expected.sort();
     assert_eq!(files(&directory), expected);
@@ -243,4 +245,25 @@ fn an_entry_that_cannot_be_replaced_is_never_loaded() {
     let loaded = cache.get_or_compile(&wasm).unwrap();
     assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, ANSWER));
     assert_eq!(cache.statistics().refused_files, 1);
+}
+
+/// As by Ctrl-Z: the system keeps the lock of a process that is stopped for as long as it is.
+#[test]
+fn a_process_that_is_stopped_while_it_compiles_holds_nobody_up_for_ever() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let wasm = component(ANSWER);
+    let patience = Duration::from_millis(50);
+    let config = CacheConfig { directory: Some(directory.clone()), lock_patience: patience, ..CacheConfig::default() };
+    let cache = ArtifactCache::new(&engine, config);
+    let held = fs::File::create(directory.join(format!("{}.tmp", cache.key(&wasm).file_name()))).unwrap();
+    held.lock().unwrap();
+
+    let loaded = cache.get_or_compile(&wasm).unwrap();
+    assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, ANSWER));
+    assert!(loaded.took >= patience && loaded.work + patience <= loaded.took, "what it waited is no work: {loaded:?}");
+    assert_eq!(cache.statistics().failed_writes, 1, "it is not kept");
+    drop(held);
+    assert_eq!(on_disk(&engine, &directory).get_or_compile(&wasm).unwrap().source, Source::Compiled);
+    assert_eq!(on_disk(&engine, &directory).get_or_compile(&wasm).unwrap().source, Source::Disk);
 }

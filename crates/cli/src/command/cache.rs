@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{self, Write},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use tapline_host_core::{
     PluginSource, PluginSpec,
     cache::{CacheDirectory, DirectoryEntry, Fingerprint, Useless, Wasm},
-    code_fingerprints,
+    code_fingerprints, read_component,
 };
 
 use crate::{
@@ -64,7 +63,7 @@ pub(crate) fn run(global: &Global, action: &CacheAction) -> Result<ExitCode> {
 
 fn list(config: &Config, directory: &CacheDirectory, engines: &[Fingerprint], as_json: bool) -> io::Result<Done> {
     let entries = directory.contents()?.entries;
-    let plugins = plugins_by_name(&config.plugins);
+    let plugins = plugins_by_name(&config.plugins, config.host.compilation.max_component_bytes);
     let plugins = |entry: &DirectoryEntry| plugins.get(&entry.name).map(Vec::as_slice).unwrap_or_default();
     if as_json {
         let entries: Vec<Value> = entries
@@ -109,7 +108,7 @@ fn stats(config: &Config, directory: &CacheDirectory, engines: &[Fingerprint], a
     let entries = contents.entries;
     let ours = || entries.iter().filter(|entry| engines.contains(&entry.fingerprint));
     let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
-    let plugins = plugins_by_name(&config.plugins);
+    let plugins = plugins_by_name(&config.plugins, config.host.compilation.max_component_bytes);
     let compiled = plugins.iter().filter(|(name, _)| ours().any(|entry| entry.name == **name));
     let compiled: usize = compiled.map(|(_, plugins)| plugins.len()).sum();
     let (host, all) = (&config.host, config.plugins.len());
@@ -172,11 +171,11 @@ fn prune(directory: &CacheDirectory, engines: &[Fingerprint]) -> io::Result<Done
 }
 
 /// The plugins of the configuration by the visible names of their components. Those that cannot be read have none.
-fn plugins_by_name(plugins: &[PluginSpec]) -> BTreeMap<String, Vec<String>> {
+fn plugins_by_name(plugins: &[PluginSpec], max_bytes: u64) -> BTreeMap<String, Vec<String>> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for plugin in plugins {
         if let PluginSource::File(path) = &plugin.source
-            && let Ok(bytes) = fs::read(path)
+            && let Ok(bytes) = read_component(path, max_bytes)
         {
             names.entry(Wasm::new(bytes).visible_name()).or_default().push(plugin.name.to_string());
         }

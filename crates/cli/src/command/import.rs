@@ -12,13 +12,10 @@ use serde_json::{Value, json};
 use tapline_host_core::causes;
 use tapline_store::{Bad, ImportReport};
 
-use crate::{
-    app::{App, progress_bar},
-    table,
-};
+use crate::{app::App, progress, table};
 
 pub(crate) async fn run(app: &App, paths: &[PathBuf], report_file: Option<&Path>) -> Result<ExitCode> {
-    let bar = progress_bar(0);
+    let bar = progress::bar(0);
     let report = tapline_store::import(&app.store, &app.host, paths, |progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);

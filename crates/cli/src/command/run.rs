@@ -12,6 +12,8 @@ use tapline_content::ContentTypes;
 use tapline_function::{Answer, BenchmarkResults, Error, Module, PerformanceValidation, Runtime, Sandbox};
 use tapline_host_core::{
     Host, HostConfig, LoadError,
+    cache::CacheDirectory,
+    causes,
     limits::{Limits, PartialLimits, Profile},
 };
 use tapline_host_log::Log;
@@ -44,7 +46,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     host.limits = limits(module, host.limits).map_err(ConfigError::Limits)?;
     // A benchmark loads from a file, also where none are kept.
     let scratch = tempfile::tempdir()?;
-    if matches!(arguments.command, Command::Bench { .. }) && host.cache_directory.is_none() {
+    if matches!(arguments.command, Command::Bench { .. }) && !keeps_code(&host)? {
         host.cache_directory = Some(scratch.path().join("cache"));
     }
     let runtime = start(host, sandbox)?;
@@ -77,6 +79,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     io::stdout().write_all(text.as_bytes())?;
     runtime.close(CLOSE).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether compiled code is kept. Says why not where it is meant to be.
+fn keeps_code(host: &HostConfig) -> io::Result<bool> {
+    let Some(directory) = &host.cache_directory else { return Ok(false) };
+    let Err(reason) = CacheDirectory::open(directory, host.cache_size, host.cache_max_bytes) else { return Ok(true) };
+    let reason = causes(&reason).join(": ");
+    writeln!(io::stderr(), "warning: {reason}; this benchmark keeps its code in a directory of its own")?;
+    Ok(false)
 }
 
 fn start(config: HostConfig, sandbox: Sandbox) -> Result<Runtime> {
@@ -182,9 +193,10 @@ fn figures(module: &Module, answer: &Answer) -> String {
     let times = module.times();
     let compile = times.compile.map(|time| format!("compile {time:.1?}, ")).unwrap_or_default();
     let load = times.load_artifact.map(|time| format!("load artifact {time:.1?}, ")).unwrap_or_default();
+    let total = times.total;
     let fuel = answer.fuel.map_or_else(|| "not metered".to_owned(), |fuel| fuel.to_string());
     format!(
-        "{compile}{load}instantiate fresh {:.1?}, call {:.1?}, fuel {fuel}, memory {}",
+        "{compile}{load}load in all {total:.1?}, instantiate fresh {:.1?}, call {:.1?}, fuel {fuel}, memory {}",
         answer.instantiate,
         answer.call,
         table::size(answer.peak_memory_bytes)
@@ -197,6 +209,7 @@ fn document(module: &Module, answer: &Answer) -> Value {
         "value": answer.value.as_ref().map(tapline_function::to_text),
         "compile_ms": times.compile.map(milliseconds),
         "load_artifact_ms": times.load_artifact.map(milliseconds),
+        "load_ms": milliseconds(times.total),
         "instantiate_fresh_ms": milliseconds(answer.instantiate),
         "call_ms": milliseconds(answer.call),
         "fuel": answer.fuel,
@@ -212,7 +225,7 @@ fn bench_page(process_start: f64, results: &BenchmarkResults, validation: &Perfo
     for (name, it) in [
         ("load artifact", results.load_artifact),
         ("instantiate fresh", results.instantiate_fresh),
-        ("cold start: load artifact, instantiate fresh", results.cold_start),
+        ("cold start: check, load artifact, instantiate fresh", results.cold_start),
         ("warm start: instantiate fresh", results.warm_start),
         ("call", results.call),
     ] {
@@ -220,7 +233,7 @@ fn bench_page(process_start: f64, results: &BenchmarkResults, validation: &Perfo
     }
     let mut text = table::render(["milliseconds", "average", "p50", "p95", "p99"], &rows);
     text.push_str(&format!(
-        "\n{} iterations; a warm start is {:.1} times as fast as a cold start (load artifact, instantiate fresh)\n\n",
+        "\n{} iterations; a warm start is {:.1} times as fast as a cold start (check, load artifact, instantiate fresh)\n\n",
         results.iterations, results.improvement_factor
     ));
     let rows: Vec<[String; 4]> = validation

@@ -15,8 +15,9 @@ use tapline_host_core::{Host, Profile};
 use tokio::net::TcpListener;
 
 use crate::{
-    app::{App, StartStages, progress_bar},
+    app::{App, ProcessStart, StartStages},
     arguments::Global,
+    progress,
     report::Hint,
     watch,
 };
@@ -48,7 +49,7 @@ impl ProfileFile {
 }
 
 /// `watched`: where the configuration comes from, if it is to be followed.
-pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode> {
+pub(crate) async fn run(app: &App, watched: Option<&Global>, process: ProcessStart) -> Result<ExitCode> {
     let start = Instant::now();
     let address = &app.config.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| {
@@ -59,6 +60,8 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode>
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
     io::stdout().flush()?;
+    let process_start = process.elapsed();
+    app.host.metrics().set_process_start(process_start);
     let StartStages { config, database, host, plugins } = app.stages;
     let microseconds = |stage: Duration| u64::try_from(stage.as_micros()).unwrap_or(u64::MAX);
     tracing::info!(
@@ -67,6 +70,7 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>) -> Result<ExitCode>
         host_us = microseconds(host),
         plugins_us = microseconds(plugins),
         listen_us = microseconds(start.elapsed()),
+        process_start_ms = process_start.as_secs_f64() * 1000.0,
         "ready"
     );
     // Nobody waits for plugins that nobody calls: who calls one that has no code yet waits for this one alone.
@@ -112,7 +116,7 @@ fn where_to_listen(error: &io::Error) -> &'static str {
 
 /// Brings the code of all plugins, with a bar on a terminal. What is wrong with a plugin is logged; its calls fail.
 async fn bring_code(host: Host) {
-    let progress = progress_bar(host.plugins().len());
+    let progress = progress::bar(host.plugins().len());
     let failed = AtomicUsize::new(0);
     host.bring_all(|plugin, brought| {
         progress.inc(1);
@@ -121,7 +125,7 @@ async fn bring_code(host: Host) {
             Err(error) => {
                 failed.fetch_add(1, Relaxed);
                 let hint = error.hint().unwrap_or_default();
-                progress.suspend(|| tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called"));
+                tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called");
             }
         }
     })

@@ -16,6 +16,7 @@ mod panel;
 mod plugins;
 mod run;
 mod site;
+mod start;
 mod trace;
 mod watch;
 

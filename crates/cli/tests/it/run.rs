@@ -335,7 +335,7 @@ fn a_benchmark_shows_every_stage() {
         "compile (once)",
         "\nload artifact ",
         "\ninstantiate fresh ",
-        "\ncold start: load artifact, instantiate fresh ",
+        "\ncold start: check, load artifact, instantiate fresh ",
         "\nwarm start: instantiate fresh ",
         "100 iterations; a warm start is ",
         "cache hit rate",

@@ -1,7 +1,9 @@
 //! Benchmarks and targets.
 
-use tapline_function::Sandbox;
-use tapline_host_core::limits::Limits;
+use std::path::{Path, PathBuf};
+
+use tapline_function::{Error, Sandbox};
+use tapline_host_core::{LoadError, NotOnDisk, limits::Limits};
 
 use crate::{NUMBERS, config, load, runtime, runtime_with};
 
@@ -44,6 +46,48 @@ async fn benchmarks_that_cannot_be() {
     assert!(error("fibonacci()", 100).await.contains("0 arguments are given"));
     assert_eq!(
         error("fibonacci(5)", 100).await,
-        "there is no directory for compiled code, from which a benchmark loads"
+        "plugin `numbers`: its code is not loaded from disk: there is no directory for compiled code"
     );
+}
+
+/// A benchmark measures what it says, or nothing.
+#[tokio::test]
+async fn a_benchmark_loads_from_disk_or_says_why_not() {
+    async fn why(spoil: impl FnOnce(&Path)) -> NotOnDisk {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("cache");
+        let mut config = config(Limits::default());
+        config.cache_directory = Some(directory.clone());
+        let runtime = runtime_with(config, Sandbox::default());
+        let module = load(&runtime, "numbers", NUMBERS).await;
+        spoil(&directory);
+        match runtime.benchmark(&module, "fibonacci(5)", 100).await.unwrap_err() {
+            Error::Load(LoadError::NotOnDisk { why, .. }) => why,
+            other => panic!("{other}"),
+        }
+    }
+    fn entry(directory: &Path) -> PathBuf {
+        let files = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+        files.into_iter().find(|path| path.extension().is_some_and(|it| it == "cwasm")).unwrap()
+    }
+    assert!(matches!(why(|directory| std::fs::remove_file(entry(directory)).unwrap()).await, NotOnDisk::Gone));
+    let damage = |directory: &Path| {
+        let mut bytes = std::fs::read(entry(directory)).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(entry(directory), bytes).unwrap();
+    };
+    assert!(matches!(why(damage).await, NotOnDisk::Refused));
+}
+
+#[tokio::test]
+async fn a_benchmark_without_a_directory_that_works_says_what_is_wrong_with_it() {
+    let parent = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let mut config = config(Limits::default());
+    config.cache_directory = Some(parent.path().to_owned());
+    let runtime = runtime_with(config, Sandbox::default());
+    let module = load(&runtime, "numbers", NUMBERS).await;
+    let error = runtime.benchmark(&module, "fibonacci(5)", 100).await.unwrap_err();
+    let Error::Load(LoadError::NotOnDisk { why: NotOnDisk::Unusable(reason), .. }) = &error else { panic!("{error}") };
+    assert!(reason.hint().is_some() && error.hint().is_some());
 }

@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use tapline_metrics::CompilationRefused;
+use tapline_cache::CacheError;
+use tapline_metrics::{CompilationRefused, LoadRefused};
 use tapline_tap_dispatch::{OrderError, PluginName, TapName};
 
 use super::{CallError, Fault, Party};
@@ -246,6 +247,15 @@ pub enum LoadError {
         /// The plugin's name.
         plugin: PluginName,
     },
+    /// The plugin's code was to be loaded from the directory for compiled code.
+    #[error("plugin `{plugin}`: its code is not loaded from disk: {why}")]
+    NotOnDisk {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// Why.
+        #[source]
+        why: NotOnDisk,
+    },
     /// The plugin uses instructions that are switched off for this host.
     #[error("plugin `{plugin}` uses {feature}, which is switched off")]
     FeatureOff {
@@ -315,6 +325,24 @@ pub enum LoadError {
     },
 }
 
+/// Why code is not loaded from the directory for compiled code.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotOnDisk {
+    /// The host has no such directory.
+    #[error("there is no directory for compiled code")]
+    NoDirectory,
+    /// The directory cannot be used.
+    #[error("the directory for compiled code cannot be used")]
+    Unusable(#[source] CacheError),
+    /// The directory has no such file: it could not be written, or has made room for others.
+    #[error("the directory for compiled code has no file of it")]
+    Gone,
+    /// The file was refused, as one that is damaged is, and the plugin was compiled anew.
+    #[error("its file was refused, and it was compiled anew")]
+    Refused,
+}
+
 impl LoadError {
     /// Who has to act.
     #[must_use]
@@ -332,9 +360,46 @@ impl LoadError {
         }
     }
 
-    /// Whether it says nothing about the plugin or its code, but that there was no slot in which it could be tried.
-    pub(crate) fn is_of_the_moment(&self) -> bool {
-        matches!(self, Self::Probe { source, .. } if matches!(source.fault, Fault::Overloaded { .. } | Fault::ShuttingDown))
+    /// Whether it says nothing about the plugin or its code, but that the host had too much to do: there was no slot in which it
+    /// could be tried, or no place to compile it. To load it again later may be all that it takes.
+    #[must_use]
+    pub fn is_of_the_moment(&self) -> bool {
+        match self {
+            Self::Probe { source, .. } => matches!(source.fault, Fault::Overloaded { .. } | Fault::ShuttingDown),
+            Self::CompilersBusy { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Why, for the metrics.
+    pub(crate) fn reason(&self) -> LoadRefused {
+        match self {
+            _ if self.is_of_the_moment() => LoadRefused::Busy,
+            Self::Read { .. } | Self::Changed { .. } | Self::NotOnDisk { .. } => LoadRefused::Read,
+            Self::NotWasm { .. } | Self::CoreModule { .. } | Self::Invalid { .. } | Self::Metadata { .. } => {
+                LoadRefused::Invalid
+            }
+            Self::UnknownImport { .. } => LoadRefused::Import,
+            Self::NotGranted { .. } | Self::Disallowed { .. } => LoadRefused::NotGranted,
+            Self::UnknownGrant { .. } | Self::BadGrant { .. } | Self::AccessOff { .. } => LoadRefused::Grant,
+            Self::NoTap { .. } | Self::NoFunction { .. } | Self::TapTwice { .. } | Self::Signature { .. } => {
+                LoadRefused::Export
+            }
+            Self::CompileTimedOut { .. } | Self::CompileOutOfMemory { .. } | Self::CompilersBusy { .. } => {
+                LoadRefused::CompileLimit
+            }
+            Self::TooLarge { .. } => LoadRefused::TooLarge,
+            Self::Compile { .. } | Self::FeatureOff { .. } => LoadRefused::Compile,
+            Self::Probe { .. } => LoadRefused::Start,
+            Self::Order(_) | Self::UnknownTap { .. } | Self::OrderOfOtherTap { .. } => LoadRefused::Order,
+            Self::HostWide { .. }
+            | Self::Setting { .. }
+            | Self::ReuseOff { .. }
+            | Self::ReuseWithUserData { .. }
+            | Self::Limits { .. } => LoadRefused::Setting,
+            Self::Duplicate { .. } | Self::NotLoaded { .. } => LoadRefused::Name,
+            Self::Engine { .. } => LoadRefused::Engine,
+        }
     }
 
     /// The limit of compilation that the plugin ran into, for the metrics.
@@ -414,6 +479,13 @@ impl LoadError {
             Self::CompilersBusy { .. } => {
                 "load it again later, or compile in workers, which end in time: `worker` under [host.compilation]"
                     .to_owned()
+            }
+            Self::NotOnDisk { why: NotOnDisk::NoDirectory, .. } => {
+                "give the host one: `directory` under [cache]".to_owned()
+            }
+            Self::NotOnDisk { why: NotOnDisk::Unusable(reason), .. } => return reason.hint().map(str::to_owned),
+            Self::NotOnDisk { .. } => {
+                "see in the log why it was not kept, and how much the directory may have".to_owned()
             }
             Self::Changed { .. } => "load it again, and have its new file checked like that of any other".to_owned(),
             Self::FeatureOff { setting, .. } => {

@@ -226,6 +226,46 @@ async fn those_that_wait_for_code_hear_at_once_that_the_host_stops() {
     held.let_go();
 }
 
+/// Of two places one is kept for calls: however long the others take, a plugin that is called has its code brought.
+#[tokio::test]
+async fn a_call_does_not_wait_for_those_that_nobody_has_called() {
+    let compilation = Compilation { timeout: PATIENCE, max_concurrent: 2, ..Compilation::default() };
+    let held = HostConfig { compilation, ..config() };
+    let mut held = Held::new(held, vec![p(), spec("q", number("(i32.const 3)"))]).await;
+    let host = held.host.clone();
+    let mut bringing = Box::pin(async { host.bring_all(|_, _| {}).await });
+    assert!(poll!(&mut bringing).is_pending());
+    // As far as it can get: all compilers that it may have stand still.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+        assert!(poll!(&mut bringing).is_pending());
+    }
+    held.host.load_lazily(spec("text", text(1, 64, 5))).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE / 2, held.host.dispatch(Text, &())).await;
+    assert!(answer.expect("it has a place of its own").unwrap().is_some());
+    assert!(!held.host.plugins().iter().any(|plugin| plugin.name().as_str() == "p" && plugin.has_code()));
+    held.let_go();
+    tokio::time::timeout(PATIENCE, bringing).await.unwrap();
+    tokio::time::timeout(PATIENCE, held.until_there()).await.unwrap();
+}
+
+/// That others take all compilers says nothing about the plugin: the next call tries again, and nobody reports it as broken.
+#[tokio::test]
+async fn a_plugin_that_finds_no_compiler_has_not_failed() {
+    let compilation = Compilation { timeout: Duration::from_millis(20), max_concurrent: 1, ..Compilation::default() };
+    let mut held = Held::new(HostConfig { compilation, ..config() }, vec![p()]).await;
+    // Its compilation goes on after its time, and keeps the only place.
+    assert!(matches!(held.fault().await, Fault::NotLoaded { .. }));
+    let plugin = held.host.load_lazily(spec("text", text(1, 64, 5))).await.unwrap();
+    let busy = held.host.dispatch(Text, &()).await.unwrap();
+    assert!(busy.is_none());
+    assert_eq!(held.refused()[1], 1);
+    assert!(plugin.code_failure().is_none());
+    held.let_go();
+    let answered = async { while held.host.dispatch(Text, &()).await.unwrap().is_none() {} };
+    tokio::time::timeout(PATIENCE, answered).await.expect("no pause keeps it from trying");
+}
+
 /// A plugin that could not be tried because the pool was full is tried by the next call.
 #[tokio::test]
 async fn a_full_pool_is_no_failure_of_the_code() {

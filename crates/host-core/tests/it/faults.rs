@@ -80,6 +80,20 @@ async fn a_dispatch_can_allow_less_than_a_plugin_has_and_never_more() {
 }
 
 /// Fuel counts where the plugin is metered, and nowhere else.
+/// What a plugin uses to be loaded and to be made ahead is no call's.
+#[tokio::test]
+async fn fuel_that_is_used_to_start_is_counted_for_no_call_but_its_own() {
+    let metered = PartialLimits { enable_fuel_metering: Some(true), ..PartialLimits::default() };
+    let work = "(func $work (local $n i32) (loop $l (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                  (br_if $l (i32.lt_u (local.get $n) (i32.const 900))))) (start $work)";
+    let (host, _) = host_with(HostConfig { initial_pool_size: 3, ..config() });
+    host.load(spec("p", number_with(work, "(local.get $x)")).limits(metered)).await.unwrap();
+    let used = || metric(&host, "tapline_fuel_used_total{plugin=\"p\",tap=\"number\"}");
+    assert_eq!(used(), 0, "nobody has called it");
+    host.dispatch(Number, &1).await.unwrap();
+    assert!(used() > 900, "a fresh instance starts within the call: {}", used());
+}
+
 #[tokio::test]
 async fn a_dispatch_can_allow_less_fuel_and_a_smaller_table() {
     let host = host();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tapline_host_core::{BreakerSettings, Host, HostConfig, PluginSpec};
 
-use crate::guests::{Number, config, host, host_with, limits, metric, name, number, spec, waiting};
+use crate::guests::{Number, config, host, host_with, limits, metric, metric_f64, name, number, spec, waiting};
 
 /// How many calls of the plugin `p` ended so, and how many have a time.
 fn ended(host: &Host, outcome: &str) -> (u64, u64) {
@@ -37,6 +38,29 @@ async fn a_call_that_gets_no_instance_is_counted_and_has_no_time() {
     let (outcome, ()) = tokio::join!(biased; host.dispatch(Number, &1), others);
     assert_eq!(outcome.unwrap().answers.len(), 1);
     assert_eq!(ended(&host, "ok"), (1, 1));
+}
+
+/// The average is one of waits: no call can have waited longer than it may, however few were served.
+#[tokio::test]
+async fn the_average_wait_is_over_all_that_asked_for_a_slot() {
+    let max_wait = Duration::from_millis(40);
+    let (host, gate) = host_with(HostConfig { max_wait, limits: limits(60_000), ..config() });
+    assert_eq!(host.pool_metrics().average_wait_ms, 0.0);
+    host.load(patient()).await.unwrap();
+    let others = async {
+        for outcome in join_all((0..3).map(|_| host.dispatch(Number, &3))).await {
+            assert_eq!(outcome.unwrap().failures.len(), 1);
+        }
+        let average = host.pool_metrics().average_wait_ms;
+        let longest = metric_f64(&host, "tapline_queue_wait_duration_seconds_sum") * 1000.0 - 2.0 * 40.0;
+        assert!((40.0..=longest).contains(&average), "three waited in vain: {average} of at most {longest}");
+        gate.add_permits(1);
+    };
+    let (outcome, ()) = tokio::join!(biased; host.dispatch(Number, &1), others);
+    assert_eq!(outcome.unwrap().answers.len(), 1);
+    let sum = metric_f64(&host, "tapline_queue_wait_duration_seconds_sum") * 1000.0;
+    let average = host.pool_metrics().average_wait_ms;
+    assert!((average - sum / 4.0).abs() < 1e-6, "one of the four did not wait: {average}, {sum}");
 }
 
 #[tokio::test]

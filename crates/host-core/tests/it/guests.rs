@@ -243,6 +243,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The value of a series, as a scraper reads it.
 pub(crate) fn metric(host: &Host, series: &str) -> u64 {
+    sample(host, series)
+}
+
+/// The same for a time.
+pub(crate) fn metric_f64(host: &Host, series: &str) -> f64 {
+    sample(host, series)
+}
+
+fn sample<T: std::str::FromStr<Err: std::fmt::Debug>>(host: &Host, series: &str) -> T {
     let text = host.metrics().render().unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.unwrap().parse().unwrap()

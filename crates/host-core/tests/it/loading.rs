@@ -1,11 +1,14 @@
 //! Everything that is refused before a plugin may answer.
 
+use std::collections::BTreeMap;
+
 use expect_test::{Expect, expect};
 use tapline_host_core::{
-    GrantValue, HostConfig, LoadError, PluginName, PluginSpec, TAPS_SECTION, limits::PartialLimits,
+    GrantValue, Host, HostConfig, LoadError, PluginName, PluginSpec, TAPS_SECTION, limits::PartialLimits,
+    metrics::LoadRefused,
 };
 
-use crate::guests::{NUMBER, assert_serves, component, host, name, number, number_with, spec, text, waiting};
+use crate::guests::{NUMBER, assert_serves, component, host, metric, name, number, number_with, spec, text, waiting};
 
 /// Loads the plugin, expects the refusal, and that the host serves on.
 #[track_caller]
@@ -14,12 +17,52 @@ fn check(spec: PluginSpec, expected: &Expect) -> LoadError {
     runtime.block_on(async {
         let host = host();
         let error = host.load(spec).await.unwrap_err();
+        assert_eq!(refused(&host).values().sum::<u64>(), 1, "it is counted, once");
         assert!(host.plugins().is_empty(), "a refused plugin leaves the host as it was");
         let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         expected.assert_eq(&format!("{error}{hint}"));
         assert_serves(&host).await;
         error
     })
+}
+
+/// How many loads were refused, by reason.
+fn refused(host: &Host) -> BTreeMap<&'static str, u64> {
+    let count = |reason: &LoadRefused| {
+        let reason = reason.as_str();
+        (reason, metric(host, &format!("tapline_loads_refused_total{{reason=\"{reason}\"}}")))
+    };
+    LoadRefused::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
+}
+
+/// However it is loaded.
+#[tokio::test]
+async fn refused_loads_are_counted_by_their_reason() {
+    let host = host();
+    let damaged = || spec("p", b"no plugin".to_vec());
+    host.load(damaged()).await.unwrap_err();
+    host.load_lazily(damaged()).await.unwrap_err();
+    host.load_functions(damaged()).await.err().unwrap();
+    assert_eq!(host.load_all_lazily(vec![damaged(), spec("q", waiting())]).await.unwrap_err().len(), 2);
+    assert_eq!(refused(&host), [("invalid", 4), ("not_granted", 1)].into());
+    host.load(spec("p", good())).await.unwrap();
+    host.load(spec("p", good())).await.unwrap_err();
+    host.replace(spec("q", good())).await.unwrap_err();
+    host.replace(damaged()).await.unwrap_err();
+    host.apply(vec![spec("p", good()), spec("p", good())]).await.unwrap_err();
+    assert_eq!(refused(&host), [("invalid", 5), ("name", 3), ("not_granted", 1)].into());
+    let granted = spec("r", waiting()).grant("gate", "closed");
+    assert_eq!(host.apply(vec![spec("p", good()), granted]).await.unwrap().refused.len(), 1);
+    let endless = number_with("(func $start (loop (br 0))) (start $start)", "(local.get $x)");
+    host.load(spec("s", endless).limits(crate::guests::time(20))).await.unwrap_err();
+    let small = PartialLimits { max_table_elements: Some(1), ..PartialLimits::default() };
+    host.load(spec("t", number_with("(table 2 funcref)", "(local.get $x)")).limits(small)).await.unwrap_err();
+    let mut misplaced = spec("u", text(1, 0, 0));
+    misplaced.order.insert("number".to_owned(), tapline_host_core::Override::default());
+    host.load(misplaced).await.unwrap_err();
+    let expected =
+        [("grant", 1), ("invalid", 5), ("name", 3), ("not_granted", 1), ("order", 1), ("start", 1), ("too_large", 1)];
+    assert_eq!(refused(&host), expected.into());
 }
 
 fn good() -> Vec<u8> {
@@ -418,6 +461,12 @@ fn tap_records_that_cannot_be_read() {
     check(
         spec("p", with_records(&"{\"schema\":1,\"tap\":\"number\",\"mode\":\"full\"}\n".repeat(1001))),
         &expect!["plugin `p`: line 1001 of its tap metadata cannot be read: there are more than 1000 records"],
+    );
+    // It would be millions of names before anybody counted them.
+    let many = format!("{{\"schema\":1,\"fields\":[{}\"\"]}}\n", "\"\",".repeat(1 << 18));
+    check(
+        spec("p", with_records(&many)),
+        &expect!["plugin `p`: line 1 of its tap metadata cannot be read: it has more than 524288 bytes"],
     );
 }
 

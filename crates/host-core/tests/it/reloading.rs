@@ -371,6 +371,62 @@ async fn a_thousand_reloads_under_full_load_lose_no_request() {
     assert_serves(&host).await;
 }
 
+/// Plugins come and go and change places while all slots are taken. Whatever a dispatch sees was loaded together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_plugins_that_come_and_go_loses_no_request() {
+    const ROUNDS: u32 = 300;
+    const VERSIONS: u32 = 4;
+    let (host, _) = host_with(HostConfig { pool_size: 4, ..patient() });
+    let set = |number: u32| {
+        let extra = [(number % 2 == 1).then_some("c"), (number % 3 == 1).then_some("d")];
+        let names = ["a", "b"].into_iter().chain(extra.into_iter().flatten());
+        names.map(|name| version(name, number % VERSIONS)).collect::<Vec<_>>()
+    };
+    host.apply(set(0)).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let visitors: Vec<_> = (0..8)
+        .map(|_| {
+            let (host, done) = (host.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut asked = 0;
+                while !done.load(Relaxed) {
+                    asked += 1;
+                    let outcome = host.dispatch(Number, &0).await.unwrap();
+                    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+                    let names: Vec<&str> = outcome.answers.iter().map(|(name, _)| name.as_str()).collect();
+                    // `b` alone may be missing: it is switched off now and then.
+                    assert!(names.contains(&"a"), "{names:?}");
+                    let first = outcome.answers[0].1;
+                    assert!(outcome.answers.iter().all(|(_, version)| *version == first), "{:?}", outcome.answers);
+                }
+                asked
+            })
+        })
+        .collect();
+    for number in 1..=ROUNDS {
+        host.apply(set(number)).await.unwrap();
+        match number % 4 {
+            1 => assert!(host.disable(&name("b")).await.unwrap()),
+            3 => assert!(host.enable(&name("b")).await.unwrap()),
+            _ => {
+                let last = Override { weight: Some(i32::try_from(number).unwrap()), ..Override::default() };
+                assert!(host.reorder(&name("a"), [("number".to_owned(), last)].into()).await.unwrap());
+            }
+        }
+    }
+    host.apply(set(0)).await.unwrap();
+    done.store(true, Relaxed);
+    for visitor in visitors {
+        assert!(visitor.await.unwrap() > 0, "there was load");
+    }
+    assert_eq!(versions(&host).await, expected(&[("a", 0), ("b", 0)]));
+    let text = host.metrics().render().unwrap();
+    for gone in ["plugin=\"c\"", "plugin=\"d\""] {
+        assert!(!text.contains(gone), "the series go with their plugin");
+    }
+    assert_serves(&host).await;
+}
+
 #[tokio::test]
 async fn a_host_that_stops_refuses_new_versions_too() {
     let host = host();

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tapline_metrics::{
-    CacheLevel, CompilationRefused, Deployment, INSTRUMENTS, Instrument, Kind, LogLevel, Metrics, Outcome, Surface,
-    TextFormat, markdown,
+    CacheLevel, CompilationRefused, Deployment, INSTRUMENTS, Instrument, Kind, LoadRefused, LogLevel, Metrics, Outcome,
+    Surface, TextFormat, markdown,
 };
 
 const TICK: Duration = Duration::from_micros(3);
@@ -64,7 +64,10 @@ const ACTIONS: &[(Action, &[&str])] = &[
     (|it| it.plugin("seo").set_artifact_size(30_000), &["artifact_size_bytes"]),
     (|it| it.plugin("seo").torn_down(TICK), &["tapline_teardown_duration_seconds"]),
     (|it| it.plugin("seo").instance_reused(), &["tapline_instance_reuses_total"]),
-    (|it| it.plugin("seo").stock_hit(), &["tapline_stock_hits_total"]),
+    (
+        |it| it.plugin("seo").taken_from_stock(TICK),
+        &["tapline_stock_hits_total", "tapline_stock_take_duration_seconds"],
+    ),
     (
         |it| it.plugin("seo").made_ahead(TICK),
         &[
@@ -93,8 +96,12 @@ const ACTIONS: &[(Action, &[&str])] = &[
     (|it| it.set_memory(0, 0, 1), &["riptide_wasm_grow_failed_total"]),
     (|it| it.cache_loaded(CacheLevel::Disk), &["tapline_cache_loads_total", "riptide_wasm_aot_cache_hits"]),
     (|it| it.cache_loaded(CacheLevel::Compiled), &["tapline_cache_loads_total", "riptide_wasm_aot_cache_misses"]),
+    (|it| it.load_refused(LoadRefused::NotGranted), &["tapline_loads_refused_total"]),
+    (|it| it.plugin("seo").host_call_refused("database"), &["tapline_host_call_refusals_total"]),
     (|it| it.compilation_refused(CompilationRefused::Memory), &["tapline_compilations_refused_total"]),
     (|it| it.compiled(TICK), &["tapline_compile_duration_seconds"]),
+    (|it| it.artifact_loaded(TICK), &["tapline_load_artifact_duration_seconds"]),
+    (|it| it.set_process_start(TICK), &["tapline_process_start_duration_seconds"]),
     (|it| it.host_call("database").record(TICK), &["tapline_host_call_duration_seconds"]),
     (|it| it.host_call("database").answered(7), &["tapline_host_call_bytes_total"]),
     (|it| it.set_health(1), &["tapline_health"]),
@@ -253,6 +260,8 @@ fn work(metrics: &Metrics, plugin: &str) {
     let (of_plugin, of_tap) = (metrics.plugin(plugin), metrics.tap(plugin, "item_view"));
     of_plugin.started(TICK, CacheLevel::Compiled);
     of_plugin.instantiated(TICK);
+    of_plugin.taken_from_stock(TICK);
+    of_plugin.host_call_refused("database");
     of_plugin.set_artifact_size(7);
     of_tap.record(Outcome::Ok, TICK);
     of_tap.record(Outcome::Trap, TICK);
@@ -292,7 +301,8 @@ fn what_plugins_counted_that_are_gone_stays_in_the_sums() {
         let of_no_plugin = |series: &String| !series.contains("plugin=") && !series.contains("module=");
         let mut samples = samples(&metrics.render().unwrap());
         samples.retain(|series, _| of_no_plugin(series) && !OF_THE_SYSTEM.contains(&name_of(series)));
-        (samples, metrics.runtime_metrics().unwrap(), metrics.queue_metrics().unwrap(), metrics.pool_counts())
+        let figures = (metrics.runtime_metrics().unwrap(), metrics.queue_metrics().unwrap(), metrics.stages());
+        (samples, figures, metrics.pool_counts())
     };
     for _ in 0..2 {
         let lease = metrics.lease("gone");
@@ -358,7 +368,33 @@ fn disabled_metrics_take_everything_and_show_nothing() {
     assert_eq!(metrics.render().unwrap(), "# EOF\n");
     assert_eq!(metrics.tap_snapshots(), []);
     assert_eq!((metrics.runtime_metrics(), metrics.queue_metrics()), (None, None));
+    assert_eq!(metrics.stages(), []);
     assert!(metrics.riptide().is_empty());
+}
+
+/// No stage of a start is added to another.
+#[test]
+fn each_stage_of_a_start_has_figures_of_its_own() {
+    let metrics = Metrics::new();
+    let seen = || -> Vec<(&str, u64, f64)> {
+        metrics.stages().iter().map(|it| (it.stage.as_str(), it.count, it.average_ms)).collect()
+    };
+    let names = ["process start", "compile", "load artifact", "instantiate fresh", "take from stock"];
+    assert_eq!(seen(), names.map(|name| (name, 0, 0.0)));
+    metrics.set_process_start(Duration::from_millis(9));
+    metrics.compiled(Duration::from_millis(40));
+    metrics.artifact_loaded(Duration::from_micros(250));
+    for micros in [4, 6] {
+        metrics.plugin("seo").instantiated(Duration::from_micros(micros));
+    }
+    metrics.plugin("seo").taken_from_stock(Duration::from_nanos(500));
+    let (counts, averages) = ([1, 1, 1, 2, 1], [9.0, 40.0, 0.25, 0.005, 0.0005]);
+    let expected: Vec<_> = (0..names.len()).map(|stage| (names[stage], counts[stage], averages[stage])).collect();
+    assert_eq!(seen(), expected);
+    let fresh = metrics.stages()[3];
+    let percentiles = [fresh.p50_ms, fresh.p95_ms, fresh.p99_ms];
+    assert!(fresh.p50_ms > 0.0 && percentiles.is_sorted() && fresh.p99_ms <= 0.01, "{fresh:?}");
+    assert_eq!((metrics.stages()[0].p50_ms, metrics.stages()[0].p99_ms), (9.0, 9.0));
 }
 
 /// The documentation is written from the table: `UPDATE_EXPECT=1 cargo test -p tapline-metrics`.

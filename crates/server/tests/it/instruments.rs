@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use tapline_host_core::{
@@ -50,6 +51,8 @@ async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
     assert!(site.host.load(large).await.is_err());
     // Whoever writes the log of a program counts what he loses: here nobody does.
     site.host.metrics().share_log_lines_lost(Arc::new(AtomicU64::new(1)));
+    // The program alone knows when it was started: `tapline serve` says it, see its test `start`.
+    site.host.metrics().set_process_start(Duration::from_millis(9));
     let mut seen = Seen::default();
 
     // Saved, which the probe logs, and read twice, the second time with the instance of seo that waits.
@@ -61,6 +64,12 @@ async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
         assert_eq!(site.get("/item/a").await.status, 200);
     }
     seen.read(&site).await;
+    // A view may not write.
+    site.host.load(spec("probe-lazy")).await.unwrap();
+    let write = Arc::new(item("write", "Write", [("do", text("write"))]));
+    site.host.dispatch(tapline_content::ItemView, &write).await.unwrap();
+    seen.read(&site).await;
+    site.host.unload(&spec("probe-lazy").name).await.unwrap();
     // What guests do that have had too much.
     for command in ["print", "log", "allocate", "loop", "panic"] {
         site.put(item(command, "Bad", [("do", text(command))])).await;
@@ -83,9 +92,20 @@ async fn every_instrument_is_moved_by_what_visitors_and_plugins_do() {
     for _ in 0..5 {
         site.get("/item/panic").await;
     }
-    // Loaded anew, it is found compiled.
+    // Loaded anew, it is found compiled; and after a rest, on disk.
     assert!(site.host.unload(&reused.name).await.unwrap());
     site.host.load(reused).await.unwrap();
+    let resting = async {
+        while site.host.plugins().iter().any(|plugin| plugin.has_code()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = resting => {}
+        never = site.host.rest_when_idle(Duration::from_millis(1)) => match never {},
+    }
+    // The probe has failed too often to be asked whether somebody may see it: others are.
+    assert_eq!(site.get("/item/a").await.status, 403);
     seen.read(&site).await;
 
     let unmoved: Vec<_> = seen.0.iter().filter(|(_, value)| **value <= 0.0).map(|(name, _)| name).collect();

@@ -45,6 +45,14 @@ async fn the_panel_shows_what_is_loaded_and_what_it_did() {
         "<dt>Plugins found compiled, in memory and on disk</dt><dd>",
         "<dt>Plugins compiled</dt><dd>4</dd>",
         "<dt>Compiled plugins that had to leave</dt><dd>0</dd>",
+        "<dt>Compiled plugins on disk</dt><dd>not kept: no directory is configured</dd>",
+        "<tr><th scope=\"row\">process start</th><td>0</td><td>–</td><td>–</td><td>–</td></tr>",
+        "<tr><th scope=\"row\">compile</th><td>4</td>",
+        "<tr><th scope=\"row\">load artifact</th><td>0</td>",
+        "<tr><th scope=\"row\">instantiate fresh</th><td>",
+        "<tr><th scope=\"row\">take from stock</th><td>0</td>",
+        "<tr><th scope=\"row\">warm start, instantiate fresh, p95</th><td>&#60; 10 ms</td><td>",
+        "<tr><th scope=\"row\">load artifact, p95</th><td>&#60;= 0.5 ms</td><td>–</td><td>not met</td></tr>",
     ] {
         has(&page.body, part);
     }
@@ -252,6 +260,31 @@ async fn advice_says_that_what_was_compiled_is_kept_nowhere() {
     let site = start().await;
     assert_eq!(advice_of(&site).await, serde_json::json!([]));
     has_not(&site.get("/_tapline").await.body, "id=\"advice\"");
+}
+
+/// Who may look at the status document may not know where things lie.
+#[tokio::test]
+async fn operators_see_whether_compiled_plugins_are_kept_and_why_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("cache");
+    let start = async || {
+        let host = HostConfig { pool_size: 10, cache_directory: Some(cache.clone()), ..HostConfig::default() };
+        Site::with(&["seo"], ServerConfig::default(), host).await
+    };
+    let disk = async |site: &Site| -> Value {
+        serde_json::from_str::<Value>(&site.get("/status").await.body).unwrap()["cache"]["disk"].take()
+    };
+    let site = start().await;
+    assert_eq!(disk(&site).await, "ready");
+    has(&site.get("/_tapline").await.body, &format!("<dd>kept in {}</dd>", cache.display()));
+
+    std::fs::set_permissions(&cache, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let site = start().await;
+    assert_eq!(disk(&site).await, "unusable");
+    let panel = site.get("/_tapline").await.body;
+    has(&panel, &format!("<dd>not kept in {}: ", cache.display()));
+    has(&panel, "it cannot be used, and /_tapline says why.</li>");
+    has_not(&site.get("/status").await.body, &cache.display().to_string());
 }
 
 async fn advice_of(site: &Site) -> Value {
