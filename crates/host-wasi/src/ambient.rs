@@ -1,7 +1,7 @@
 //! Clocks and random bytes: what a call can learn that is not in its input.
 
 use tapline_host_core::{CallState, Capability};
-use wasmtime::component::Linker;
+use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::{
     WasiCtx,
     clocks::{WasiClocks, WasiClocksCtx, WasiClocksCtxView},
@@ -47,9 +47,12 @@ fn clocks_of(state: &mut CallState) -> WasiClocksCtxView<'_> {
 }
 
 /// Random bytes, also those that are called insecure. Granted with `random = true`. One host call gives at most
-/// [`MAX_RANDOM_BYTES`]; one that asks for more ends the plugin's call.
+/// [`MAX_RANDOM_BYTES`]; one that asks for more ends the plugin's call, and is counted as refused.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random;
+
+/// The name of the grant, and of what is counted.
+const RANDOM: &str = "random";
 
 struct RandomOfCall(WasiCtx);
 
@@ -61,7 +64,7 @@ impl Default for RandomOfCall {
 
 impl Capability for Random {
     fn grant_name(&self) -> Option<&'static str> {
-        Some("random")
+        Some(RANDOM)
     }
 
     fn carries_user_data(&self) -> bool {
@@ -73,8 +76,8 @@ impl Capability for Random {
     }
 
     fn link(&self, linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
-        random::random::add_to_linker::<_, WasiRandom>(linker, random_of)?;
-        random::insecure::add_to_linker::<_, WasiRandom>(linker, random_of)?;
+        random::random::add_to_linker::<_, Ours>(linker, counted)?;
+        random::insecure::add_to_linker::<_, Ours>(linker, counted)?;
         random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, random_of)
     }
 }
@@ -82,4 +85,46 @@ impl Capability for Random {
 fn random_of(state: &mut CallState) -> &mut WasiRandomCtx {
     state.count_host_call();
     state.local::<RandomOfCall>().0.random()
+}
+
+struct Ours;
+
+impl HasData for Ours {
+    type Data<'a> = Bytes<'a>;
+}
+
+/// `wasmtime-wasi`'s own, with the call to which a refusal is counted.
+struct Bytes<'a>(&'a mut CallState);
+
+fn counted(state: &mut CallState) -> Bytes<'_> {
+    Bytes(state)
+}
+
+impl Bytes<'_> {
+    fn of(&mut self, length: u64) -> &mut WasiRandomCtx {
+        if length > MAX_RANDOM_BYTES {
+            self.0.host_call_refused(RANDOM);
+        }
+        random_of(self.0)
+    }
+}
+
+impl random::random::Host for Bytes<'_> {
+    fn get_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        self.of(length).get_random_bytes(length)
+    }
+
+    fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
+        random_of(self.0).get_random_u64()
+    }
+}
+
+impl random::insecure::Host for Bytes<'_> {
+    fn get_insecure_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        self.of(length).get_insecure_random_bytes(length)
+    }
+
+    fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
+        random_of(self.0).get_insecure_random_u64()
+    }
 }

@@ -14,6 +14,13 @@ use crate::error::GrantError;
 pub const DEFAULT_MAX_FILE_SIZE: u64 = 10 << 20;
 /// Files and directories that one call may have open at the same time, besides those that are granted.
 pub const DEFAULT_MAX_OPEN_FILES: u32 = 10;
+/// Streams that a file may have at the same time: a standard library has one to read and one to write, and each can
+/// hold 64 KiB of the host's memory.
+pub const MAX_FILE_STREAMS: u32 = 4;
+/// Operations on files that run on a thread, or are queued for one, at the same time for all plugins together; one plugin
+/// has three quarters of them. An eighth of the 512 threads that Tokio has for what blocks: pages, loads and others need
+/// them too.
+pub const MAX_FILE_OPERATIONS: usize = 64;
 /// Entries of a directory that can be listed. The host holds a listing in memory, at most
 /// [`DEFAULT_MAX_OPEN_FILES`] of them for each call: this keeps them at a few megabytes.
 pub const MAX_DIRECTORY_ENTRIES: usize = 10_000;
@@ -21,6 +28,10 @@ pub const MAX_DIRECTORY_ENTRIES: usize = 10_000;
 pub const MAX_CONNECTIONS: u32 = 10;
 /// Names that one call may look up.
 pub const MAX_LOOKUPS: u32 = 10;
+/// Names that are looked up as the system does it at the same time, for all plugins together; one plugin has three
+/// quarters of them. Each takes a thread for as long as the system waits for an answer, and files need such threads as
+/// well.
+pub const MAX_LOOKUPS_AT_ONCE: usize = 16;
 /// Random bytes that one host call gives: enough for any key, too few to be a burden.
 pub const MAX_RANDOM_BYTES: u64 = 64 << 10;
 

@@ -14,7 +14,8 @@
 //! | [`Random`] | `random` | random bytes |
 //!
 //! A sealed plugin imports none of this and gets none of it. Each call of one of these functions counts as a host call of
-//! the plugin's call; how long it took is not recorded.
+//! the plugin's call; how long it took is not recorded. What a limit or a grant refuses is counted in
+//! `tapline_host_call_refusals_total`, by plugin and by the name of the grant.
 //!
 //! ```
 //! use tapline_host_core::{Host, HostConfig};
@@ -30,12 +31,13 @@ mod config;
 mod error;
 mod files;
 mod network;
+mod places;
 mod standard;
 
 pub use ambient::{Clocks, Random};
 pub use config::{
-    DEFAULT_MAX_FILE_SIZE, DEFAULT_MAX_OPEN_FILES, MAX_CONNECTIONS, MAX_DIRECTORY_ENTRIES, MAX_LOOKUPS,
-    MAX_RANDOM_BYTES,
+    DEFAULT_MAX_FILE_SIZE, DEFAULT_MAX_OPEN_FILES, MAX_CONNECTIONS, MAX_DIRECTORY_ENTRIES, MAX_FILE_OPERATIONS,
+    MAX_FILE_STREAMS, MAX_LOOKUPS, MAX_LOOKUPS_AT_ONCE, MAX_RANDOM_BYTES,
 };
 pub use error::GrantError;
 pub use files::Files;

@@ -3,7 +3,6 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    sync::Arc,
     vec,
 };
 
@@ -22,8 +21,8 @@ use wasmtime_wasi::{
     runtime::{AbortOnDropJoinHandle, spawn},
 };
 
-use super::{NetworkOfCall, Resolve};
-use crate::config::{AllowList, MAX_LOOKUPS, is_outside};
+use super::{NAME, NetworkGrant, NetworkOfCall, Resolver};
+use crate::config::{MAX_LOOKUPS, is_outside};
 
 pub(super) const INTERFACE: &str = "wasi:sockets/ip-name-lookup@0.2.12";
 
@@ -42,7 +41,7 @@ impl Pollable for Lookup {
     }
 }
 
-pub(super) fn link(linker: &mut Linker<CallState>, resolve: &Arc<Resolve>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<CallState>, resolver: &Resolver) -> wasmtime::Result<()> {
     let mut instance = linker.instance(INTERFACE)?;
     instance.resource(
         "resolve-address-stream",
@@ -52,11 +51,11 @@ pub(super) fn link(linker: &mut Linker<CallState>, resolve: &Arc<Resolve>) -> wa
             Ok(())
         },
     )?;
-    let resolve = Arc::clone(resolve);
+    let resolver = resolver.clone();
     instance.func_wrap(
         "resolve-addresses",
         move |mut store: StoreContextMut<'_, CallState>, (network, name): (Resource<Network>, String)| {
-            start(store.data_mut(), &network, name, &*resolve).map(|lookup| (lookup,))
+            start(store.data_mut(), &network, name, &resolver).map(|lookup| (lookup,))
         },
     )?;
     instance.func_wrap("[method]resolve-address-stream.resolve-next-address", next)?;
@@ -67,7 +66,7 @@ fn start(
     state: &mut CallState,
     network: &Resource<Network>,
     name: String,
-    resolve: &Resolve,
+    resolver: &Resolver,
 ) -> wasmtime::Result<Result<Resource<Lookup>, ErrorCode>> {
     state.count_host_call();
     state.table().get(network)?;
@@ -75,28 +74,29 @@ fn start(
         // Nobody is asked, so nothing is learned; connecting is checked all the same.
         Some(address) => Lookup::Done(Ok(vec![address].into_iter())),
         None => {
-            let ports = state.grant::<AllowList>().map(|list| list.ports(&name)).unwrap_or_default();
-            if ports.is_empty() {
+            let grant = state.grant::<NetworkGrant>();
+            let granted = grant.map(|grant| (grant.list.ports(&name), grant)).filter(|(ports, _)| !ports.is_empty());
+            let Some((ports, grant)) = granted else {
+                state.host_call_refused(NAME);
                 return Ok(Err(ErrorCode::AccessDenied));
-            }
+            };
             let call = state.local::<NetworkOfCall>();
             if call.lookups == MAX_LOOKUPS {
+                state.host_call_refused(NAME);
                 return Ok(Err(ErrorCode::TemporaryResolverFailure));
             }
             call.lookups += 1;
             let resolved = call.resolved.clone();
-            let list = state.grant::<AllowList>();
-            let plugin = state.plugin().clone();
-            let found = resolve(name.clone());
+            let (plugin, metrics) = (state.plugin().clone(), state.metrics().clone());
+            let found = resolver.look_up(name.clone(), grant.lookups.clone());
             Lookup::Waiting(spawn(async move {
                 let found = found.await.map_err(|_| ErrorCode::NameUnresolvable)?;
                 let found = found.into_iter().map(|address| address.to_canonical());
-                let listed = |address: &IpAddr| {
-                    ports.iter().any(|port| list.as_ref().is_some_and(|list| list.lists((*address, *port).into())))
-                };
+                let listed = |address: &IpAddr| ports.iter().any(|port| grant.list.lists((*address, *port).into()));
                 let (usable, inside): (Vec<_>, Vec<_>) =
                     found.partition(|address| is_outside(*address) || listed(address));
                 if !inside.is_empty() {
+                    metrics.host_call_refused(NAME);
                     tracing::warn!(
                         %plugin, name = %escape(&name), addresses = ?inside,
                         "a granted name resolves to addresses inside, which are refused unless they are granted as addresses"

@@ -73,7 +73,7 @@ impl Tap for Seconds {
 }
 
 /// A tap that answers how many random bytes it got.
-struct Randomness;
+pub(crate) struct Randomness;
 
 impl Tap for Randomness {
     const NAME: &'static str = "randomness";

@@ -32,7 +32,7 @@ const OF_THE_NAME: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const DENIED: [u32; 2] = [101, 201];
 
 /// A tap from an address and a port to what came of the connection.
-struct Connecting;
+pub(crate) struct Connecting;
 
 impl Tap for Connecting {
     const NAME: &'static str = "connecting";

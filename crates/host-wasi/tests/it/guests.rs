@@ -62,28 +62,48 @@ pub(crate) fn random() -> Vec<u8> {
     )
 }
 
+const IO: &str = "package wasi:io@0.2.12;
+    interface error { resource error; }
+    interface poll { resource pollable { block: func(); } }
+    interface streams {
+      use error.{error};
+      use poll.{pollable};
+      variant stream-error { last-operation-failed(error), closed }
+      resource input-stream { subscribe: func() -> pollable; }
+      resource output-stream {
+        check-write: func() -> result<u64, stream-error>;
+        write: func(contents: list<u8>) -> result<_, stream-error>;
+        subscribe: func() -> pollable;
+      }
+    }";
+
+const FILESYSTEM: &str = "package wasi:filesystem@0.2.12;
+    interface types {
+      use wasi:io/streams@0.2.12.{input-stream, output-stream};
+      enum error-code { access, would-block, already, bad-descriptor, busy, deadlock, quota, exist, file-too-large,
+        illegal-byte-sequence, in-progress, interrupted, invalid, io, is-directory, loop, too-many-links, message-size,
+        name-too-long, no-device, no-entry, no-lock, insufficient-memory, insufficient-space, not-directory, not-empty,
+        not-recoverable, unsupported, no-tty, no-such-device, overflow, not-permitted, pipe, read-only, invalid-seek,
+        text-file-busy, cross-device }
+      flags path-flags { symlink-follow }
+      flags open-flags { create, directory, exclusive, truncate }
+      flags descriptor-flags { read, write, file-integrity-sync, data-integrity-sync, requested-write-sync,
+        mutate-directory }
+      resource descriptor {
+        read-via-stream: func(offset: u64) -> result<input-stream, error-code>;
+        write-via-stream: func(offset: u64) -> result<output-stream, error-code>;
+        append-via-stream: func() -> result<output-stream, error-code>;
+        open-at: func(path-flags: path-flags, path: string, open-flags: open-flags, %flags: descriptor-flags)
+          -> result<descriptor, error-code>;
+      }
+    }
+    interface preopens {
+      use types.{descriptor};
+      get-directories: func() -> list<tuple<descriptor, string>>;
+    }";
+
 /// A tap that opens a path as it is given, below the first directory that is granted, and answers 0 or 1 and the error.
 pub(crate) fn opener() -> Vec<u8> {
-    let filesystem = "package wasi:filesystem@0.2.12;
-        interface types {
-          enum error-code { access, would-block, already, bad-descriptor, busy, deadlock, quota, exist, file-too-large,
-            illegal-byte-sequence, in-progress, interrupted, invalid, io, is-directory, loop, too-many-links, message-size,
-            name-too-long, no-device, no-entry, no-lock, insufficient-memory, insufficient-space, not-directory, not-empty,
-            not-recoverable, unsupported, no-tty, no-such-device, overflow, not-permitted, pipe, read-only, invalid-seek,
-            text-file-busy, cross-device }
-          flags path-flags { symlink-follow }
-          flags open-flags { create, directory, exclusive, truncate }
-          flags descriptor-flags { read, write, file-integrity-sync, data-integrity-sync, requested-write-sync,
-            mutate-directory }
-          resource descriptor {
-            open-at: func(path-flags: path-flags, path: string, open-flags: open-flags, %flags: descriptor-flags)
-              -> result<descriptor, error-code>;
-          }
-        }
-        interface preopens {
-          use types.{descriptor};
-          get-directories: func() -> list<tuple<descriptor, string>>;
-        }";
     let test = "package test:wasi@1.0.0;
         interface opening { run: func(path: string) -> u32; }
         world guest {
@@ -92,7 +112,7 @@ pub(crate) fn opener() -> Vec<u8> {
           export opening;
         }";
     component(
-        &[("filesystem.wit", filesystem.to_owned()), ("test.wit", test.to_owned())],
+        &[("io.wit", IO.to_owned()), ("filesystem.wit", FILESYSTEM.to_owned()), ("test.wit", test.to_owned())],
         r#"(module
              (import "wasi:filesystem/preopens@0.2.12" "get-directories" (func $directories (param i32)))
              (import "wasi:filesystem/types@0.2.12" "[method]descriptor.open-at"
@@ -110,6 +130,96 @@ pub(crate) fn opener() -> Vec<u8> {
                  (i32.const 0) (i32.const 1) (i32.const 96))
                (if (i32.load8_u (i32.const 96)) (then (return (i32.add (i32.const 1) (i32.load8_u (i32.const 100))))))
                (i32.const 0)))"#,
+    )
+}
+
+/// The size of what [`streamer`] writes at a time.
+pub(crate) const WRITE: usize = 64 << 10;
+
+/// A tap that opens the file `file` below the first directory that is granted, to read and to write, and makes so many
+/// streams of it: 0 to read, 1 to write one behind the other, 2 to append. It then writes so many times to each, without
+/// waiting for one before it writes to the next. It answers how many streams it made, and for an error: 1000 for each code
+/// and one more when a stream is not made, 100 000 when a write is refused, 200 000 when it has failed.
+pub(crate) fn streamer() -> Vec<u8> {
+    let test = "package test:wasi@1.0.0;
+        interface streaming { run: func(way: u32, streams: u32, writes: u32) -> u32; }
+        world guest {
+          import wasi:io/poll@0.2.12;
+          import wasi:io/streams@0.2.12;
+          import wasi:filesystem/types@0.2.12;
+          import wasi:filesystem/preopens@0.2.12;
+          export streaming;
+        }";
+    component(
+        &[("io.wit", IO.to_owned()), ("filesystem.wit", FILESYSTEM.to_owned()), ("test.wit", test.to_owned())],
+        &format!(
+            r#"(module
+                 (import "wasi:io/poll@0.2.12" "[method]pollable.block" (func $block (param i32)))
+                 (import "wasi:io/poll@0.2.12" "[resource-drop]pollable" (func $forget (param i32)))
+                 (import "wasi:io/streams@0.2.12" "[method]output-stream.write" (func $write (param i32 i32 i32 i32)))
+                 (import "wasi:io/streams@0.2.12" "[method]output-stream.check-write" (func $check (param i32 i32)))
+                 (import "wasi:io/streams@0.2.12" "[method]output-stream.subscribe" (func $subscribe (param i32) (result i32)))
+                 (import "wasi:filesystem/preopens@0.2.12" "get-directories" (func $directories (param i32)))
+                 (import "wasi:filesystem/types@0.2.12" "[method]descriptor.open-at"
+                   (func $open (param i32 i32 i32 i32 i32 i32 i32)))
+                 (import "wasi:filesystem/types@0.2.12" "[method]descriptor.read-via-stream" (func $read_at (param i32 i64 i32)))
+                 (import "wasi:filesystem/types@0.2.12" "[method]descriptor.write-via-stream" (func $write_at (param i32 i64 i32)))
+                 (import "wasi:filesystem/types@0.2.12" "[method]descriptor.append-via-stream" (func $append (param i32 i32)))
+                 (memory (export "memory") 4)
+                 (data (i32.const 1024) "file")
+                 (global $next (mut i32) (i32.const 4096))
+                 (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+                   (local $start i32)
+                   (local.set $start (global.get $next))
+                   (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get $size)) (i32.const 7)) (i32.const -8)))
+                   (local.get $start))
+                 ;; Where the handle of a stream is kept.
+                 (func $of (param $stream i32) (result i32) (i32.add (i32.const 8192) (i32.mul (local.get $stream) (i32.const 4))))
+                 (func (export "test:wasi/streaming@1.0.0#run") (param $way i32) (param $streams i32) (param $writes i32) (result i32)
+                   (local $file i32) (local $made i32) (local $stream i32) (local $ready i32)
+                   (memory.fill (i32.const 131072) (i32.const 120) (i32.const {WRITE}))
+                   (call $directories (i32.const 64))
+                   (call $open (i32.load (i32.load (i32.const 64))) (i32.const 1) (i32.const 1024) (i32.const 4)
+                     (i32.const 1) (i32.const 3) (i32.const 96))
+                   (if (i32.load8_u (i32.const 96)) (then (unreachable)))
+                   (local.set $file (i32.load (i32.const 100)))
+                   (block $all (loop $again
+                     (br_if $all (i32.eq (local.get $made) (local.get $streams)))
+                     (if (i32.eqz (local.get $way)) (then (call $read_at (local.get $file) (i64.const 0) (i32.const 96))))
+                     (if (i32.eq (local.get $way) (i32.const 1)) (then
+                       (call $write_at (local.get $file)
+                         (i64.extend_i32_u (i32.mul (local.get $made) (i32.mul (local.get $writes) (i32.const {WRITE}))))
+                         (i32.const 96))))
+                     (if (i32.eq (local.get $way) (i32.const 2)) (then (call $append (local.get $file) (i32.const 96))))
+                     (if (i32.load8_u (i32.const 96)) (then
+                       (return (i32.add (local.get $made)
+                         (i32.mul (i32.const 1000) (i32.add (i32.const 1) (i32.load8_u (i32.const 100))))))))
+                     (i32.store (call $of (local.get $made)) (i32.load (i32.const 100)))
+                     (local.set $made (i32.add (local.get $made) (i32.const 1)))
+                     (br $again)))
+                   (block $written (loop $round
+                     (br_if $written (i32.eqz (local.get $writes)))
+                     (local.set $writes (i32.sub (local.get $writes) (i32.const 1)))
+                     (local.set $stream (i32.const 0))
+                     (block $begun (loop $next
+                       (br_if $begun (i32.eq (local.get $stream) (local.get $made)))
+                       (call $write (i32.load (call $of (local.get $stream))) (i32.const 131072) (i32.const {WRITE}) (i32.const 96))
+                       (if (i32.load8_u (i32.const 96)) (then (return (i32.const 100000))))
+                       (local.set $stream (i32.add (local.get $stream) (i32.const 1)))
+                       (br $next)))
+                     (local.set $stream (i32.const 0))
+                     (block $done (loop $next
+                       (br_if $done (i32.eq (local.get $stream) (local.get $made)))
+                       (local.set $ready (call $subscribe (i32.load (call $of (local.get $stream)))))
+                       (call $block (local.get $ready))
+                       (call $forget (local.get $ready))
+                       (call $check (i32.load (call $of (local.get $stream))) (i32.const 96))
+                       (if (i32.load8_u (i32.const 96)) (then (return (i32.const 200000))))
+                       (local.set $stream (i32.add (local.get $stream) (i32.const 1)))
+                       (br $next)))
+                     (br $round)))
+                   (local.get $made)))"#
+        ),
     )
 }
 

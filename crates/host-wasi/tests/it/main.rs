@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod ambient;
+mod cancelled;
 mod connecting;
 mod directories;
+mod file_streams;
 mod guests;
 mod loading;
 mod raw_paths;
+mod refused;
 mod sizes;
 mod streams;
 
