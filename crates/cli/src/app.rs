@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tapline_content::register;
-use tapline_host_core::{Host, LoadError, PluginSpec, Profile, causes, metrics::process};
+use tapline_host_core::{Host, LoadError, PluginSpec, Profile, ReadPlugins, causes, metrics::process};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig, SpecSource};
@@ -119,6 +119,11 @@ impl App {
                 anyhow::Ok(store)
             }
         });
+        // So are the files of the plugins, of which the host needs nothing before it is there.
+        let plugins = std::mem::take(&mut config.plugins);
+        let (now, later) = if code == Code::Now { (plugins, Vec::new()) } else { (Vec::new(), plugins) };
+        let max = config.host.compilation.max_component_bytes;
+        let reading = tokio::task::spawn_blocking(move || ReadPlugins::read(later, max));
         let builder = Host::builder().config(config.host.clone());
         let builder = register(builder).capability(Log).capability(database.clone());
         let builder = match profile {
@@ -129,10 +134,10 @@ impl App {
         telemetry.count_lost_lines(host.metrics());
         database.record_with(host.metrics().host_call(DATABASE));
         stages.host = lap();
-        let plugins = std::mem::take(&mut config.plugins);
+        let read = reading.await.context("reading the plugins made the program panic")?;
         let loaded = match code {
-            Code::Now => load(&host, plugins).await,
-            Code::Later => host.load_all_lazily(plugins).await.map(drop),
+            Code::Now => load(&host, now).await,
+            Code::Later => host.load_read_lazily(read).await.map(drop),
         };
         stages.plugins = lap();
         let store = opening.await.context("opening the database made the program panic")??;

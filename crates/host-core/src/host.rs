@@ -14,6 +14,7 @@ use tapline_metrics::{Metrics, RuntimeMetrics};
 use tapline_tap_dispatch::{Contract, Order, PluginName};
 
 use crate::{
+    ahead::ReadPlugins,
     breaker::BreakerStatus,
     call::Handler,
     capability::Capability,
@@ -239,9 +240,22 @@ impl Host {
     ///
     /// All that is wrong with any of them, in their order.
     pub async fn load_all_lazily(&self, specs: Vec<PluginSpec>) -> Result<Vec<Arc<Plugin>>, Vec<LoadError>> {
-        let mut errors: Vec<_> = specs.iter().filter_map(|spec| self.refuse_duplicate(spec).err()).collect();
-        let mut loaded = Vec::with_capacity(specs.len());
-        for plugin in load::load_all_lazily(&self.inner, specs).await {
+        let Some(first) = specs.first().map(|spec| spec.name.clone()) else { return Ok(Vec::new()) };
+        let max = self.inner.config.compilation.max_component_bytes;
+        let read = tokio::task::spawn_blocking(move || ReadPlugins::read(specs, max)).await;
+        let failed = |source: tokio::task::JoinError| LoadError::Engine { plugin: first, source: source.into() };
+        self.load_read_lazily(read.map_err(|error| vec![self.inner.refused(failed(error))])?).await
+    }
+
+    /// [`Host::load_all_lazily`] for plugins that were read while the host was built.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn load_read_lazily(&self, plugins: ReadPlugins) -> Result<Vec<Arc<Plugin>>, Vec<LoadError>> {
+        let mut errors: Vec<_> = plugins.0.iter().filter_map(|(spec, _)| self.refuse_duplicate(spec).err()).collect();
+        let mut loaded = Vec::with_capacity(plugins.0.len());
+        for plugin in load::load_read_lazily(&self.inner, plugins) {
             match plugin {
                 Ok(plugin) => loaded.push(plugin),
                 Err(error) => errors.push(error),

@@ -46,6 +46,7 @@
 //!
 //! `examples/own_tap.rs` shows a whole host with a tap of its own, and `plugins/discount` a plugin for it.
 
+mod ahead;
 mod breaker;
 mod bringing;
 mod call;
@@ -86,6 +87,7 @@ mod text;
 mod trace;
 mod typed;
 
+pub use ahead::ReadPlugins;
 pub use breaker::BreakerStatus;
 pub use bringing::CodeFailure;
 pub use call::Call;

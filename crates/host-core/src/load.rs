@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZero,
     sync::{Arc, atomic::AtomicBool},
-    thread,
 };
 
 use tapline_cache::{Loaded as Artifact, Wasm};
@@ -12,6 +10,7 @@ use tapline_limits::Limits;
 use tapline_tap_dispatch::{BreakerSettings, Contract, Override, Placement, PluginName, TapName};
 
 use crate::{
+    ahead::{ReadPlugin, ReadPlugins},
     breaker::HandlerBreaker,
     call::Handler,
     capability::{Capability, Granted},
@@ -117,30 +116,17 @@ pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<L
     read::apart(&plugin, read::is_small(&spec.source), move || load_lazily_now(&host, spec)).await
 }
 
-/// [`load_lazily`] for many plugins. The answers are in their order.
-///
-/// On as many threads as there are processors, and no more: a plugin takes a fraction of a millisecond, and a thread that is
-/// made for it takes as long.
-pub(crate) async fn load_all_lazily(host: &Arc<Inner>, specs: Vec<PluginSpec>) -> Vec<Result<Loaded, LoadError>> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = specs.len().div_ceil(threads).max(1);
-    let mut specs = specs.into_iter();
-    let mut running = Vec::new();
-    loop {
-        let some: Vec<_> = specs.by_ref().take(share).collect();
-        let Some(first) = some.first().map(|spec| spec.name.clone()) else { break };
-        let host = Arc::clone(host);
-        let work = move || some.into_iter().map(|spec| load_lazily_now(&host, spec)).collect::<Vec<_>>();
-        running.push((first, tokio::task::spawn_blocking(work)));
-    }
-    let mut loaded = Vec::new();
-    for (plugin, some) in running {
-        match some.await {
-            Ok(some) => loaded.extend(some),
-            Err(error) => loaded.push(Err(LoadError::Engine { plugin, source: error.into() })),
-        }
-    }
-    loaded
+/// [`load_lazily`] for plugins that were read before. The answers are in their order. Blocks for microseconds for each.
+pub(crate) fn load_read_lazily(host: &Arc<Inner>, plugins: ReadPlugins) -> Vec<Result<Loaded, LoadError>> {
+    let load = |(spec, read): (PluginSpec, Result<ReadPlugin, LoadError>)| {
+        let ReadPlugin { wasm, manifest, mut stages } = read?;
+        stages.skip();
+        let loaded = check_plugin(host, spec, wasm, manifest)?;
+        stages.end("check");
+        loaded.plugin.code.begun(stages);
+        Ok(loaded)
+    };
+    plugins.0.into_iter().map(load).collect()
 }
 
 fn load_lazily_now(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
