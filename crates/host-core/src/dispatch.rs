@@ -504,6 +504,12 @@ impl Drop for Record<'_> {
         if let Some(span) = &self.span {
             trace::ended(span, self.outcome.as_str(), self.used);
         }
+        // What a caller dropped on its way is gone, and nobody left it to whoever keeps the stock.
+        if let (Outcome::Cancelled, true, Some(stock)) = (self.outcome, self.has_slot, &self.handler.plugin.stock)
+            && !stock.is_crowded()
+        {
+            stock.left();
+        }
         if !self.is_timed {
             return;
         }

@@ -19,8 +19,8 @@ pub const ATTACK_TIME: Duration = Duration::from_millis(50);
 /// What has to become of an attack. The text is the pattern, for the message of a test that fails.
 #[derive(Clone, Copy)]
 pub enum Ends {
-    /// The plugin is not loaded; see [`refused`](crate::refused).
-    Refused(&'static str, fn(&LoadError) -> bool),
+    /// The plugin is not loaded; see [`refused`](crate::refused). The first text is why, as the metrics spell it.
+    Refused(&'static str, &'static str, fn(&LoadError) -> bool),
     /// The call fails; see [`fault`](crate::fault).
     Fault(&'static str, fn(&Fault) -> bool),
     /// The call answers: the host has cut off what was too much, or the guest lives with a refusal.
@@ -33,10 +33,12 @@ macro_rules! fault {
     ($($pattern:tt)*) => { $crate::Ends::Fault(stringify!($($pattern)*), |fault| matches!(fault, $($pattern)*)) };
 }
 
-/// `Ends::Refused` with a pattern.
+/// `Ends::Refused` with the reason that is counted and a pattern.
 #[macro_export]
 macro_rules! refused {
-    ($($pattern:tt)*) => { $crate::Ends::Refused(stringify!($($pattern)*), |error| matches!(error, $($pattern)*)) };
+    ($reason:literal, $($pattern:tt)*) => {
+        $crate::Ends::Refused($reason, stringify!($($pattern)*), |error| matches!(error, $($pattern)*))
+    };
 }
 
 /// What a guest tries, and what has to become of it.

@@ -12,7 +12,7 @@ use tokio::{task::yield_now, time::timeout};
 
 use crate::{
     attack::{Attack, BAD, Ends},
-    counters::{Counters, outcome_key},
+    counters::{Counters, outcome_key, refusal_key},
     guest,
     tap::{Choices, INPUT, Letter, List, Listen, Neighbour, Number, Struck, Text, Things},
     world::{HostFunctions, World},
@@ -90,6 +90,17 @@ impl Ground {
         assert_eq!((outcome.answers, outcome.failures.len()), (vec![(name(GOOD), INPUT + 1)], 0));
     }
 
+    /// Gives way to others until the host is like this.
+    pub async fn until(&self, what: &str, is_it: impl Fn(&Host) -> bool) {
+        let waiting = async {
+            while !is_it(&self.host) {
+                yield_now().await;
+            }
+        };
+        let waited = timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "{what}: {:?}", self.host.pool_metrics());
+    }
+
     /// No slot is taken and no memory counted, and the next call is served.
     pub async fn is_quiet(&self, after: &str) {
         let used =
@@ -125,11 +136,11 @@ impl Ground {
         if attack.lasts {
             self.serves_while_it_lasts(&attack).await;
         }
-        let before = self.counters(BAD);
+        let (before, refused_before) = (self.counters(BAD), Counters::of_refused_loads(&self.host));
         let loaded = self.beside(self.host.load(attack.spec())).await;
         let mut expected: BTreeSet<String> = attack.moves.iter().map(|counter| (*counter).to_owned()).collect();
         match (attack.ends, loaded) {
-            (Ends::Refused(pattern, fits), Err(error)) => {
+            (Ends::Refused(_, pattern, fits), Err(error)) => {
                 assert!(fits(&error), "{what}: {error:?} is not {pattern}");
                 assert!(error.to_string().contains(&format!("plugin `{BAD}`")), "{what}: {error}");
                 if let LoadError::Probe { source, .. } = &error {
@@ -137,7 +148,7 @@ impl Ground {
                 }
                 assert_eq!(self.host.plugins().len(), 1, "{what}: a refused plugin leaves the host as it was");
             }
-            (Ends::Refused(pattern, _), Ok(_)) => panic!("{what}: loaded, and not refused with {pattern}"),
+            (Ends::Refused(_, pattern, _), Ok(_)) => panic!("{what}: loaded, and not refused with {pattern}"),
             (_, Err(error)) => panic!("{what}: not loaded: {error:?}"),
             (ends, Ok(_)) => {
                 let struck = self.beside(attack.strike(&self.host)).await;
@@ -149,8 +160,11 @@ impl Ground {
         let names = moved.names().filter(|name| !attack.may_move.contains(name));
         let names: BTreeSet<String> = names.map(str::to_owned).collect();
         assert_eq!(names, expected, "{what}: the counters that moved");
-        let calls = u64::from(!matches!(attack.ends, Ends::Refused(..)));
-        assert_eq!(moved.calls(), calls, "{what}: {moved:?}");
+        let reason = if let Ends::Refused(reason, ..) = attack.ends { Some(refusal_key(reason)) } else { None };
+        assert_eq!(moved.calls(), u64::from(reason.is_none()), "{what}: {moved:?}");
+        let refused = Counters::of_refused_loads(&self.host).since(&refused_before);
+        let expected = Vec::from_iter(reason.as_deref().map(|reason| (reason, 1)));
+        assert_eq!(refused.all().collect::<Vec<_>>(), expected, "{what}: the loads that were refused");
         self.is_quiet(what).await;
     }
 

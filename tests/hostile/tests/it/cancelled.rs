@@ -1,5 +1,8 @@
 //! Callers that go away, at every point at which they can.
 
+mod kept;
+mod lazy;
+
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -7,7 +10,7 @@ use std::{
 };
 
 use tapline_host_core::{Fault, HostConfig, PluginSpec};
-use tapline_hostile::{ATTACK_TIME, Ground, Guest, INPUT, Letter, Number, PATIENCE, config, name, time};
+use tapline_hostile::{ATTACK_TIME, Ground, Guest, INPUT, Letter, Number, PATIENCE, Text, config, name, strike, time};
 
 /// Polls a future so often and no further, then drops it. `Some`: it was done by then.
 pub(crate) async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
@@ -27,6 +30,36 @@ pub(crate) async fn polled<F: Future>(future: F, times: usize) -> Option<F::Outp
     .await
 }
 
+/// What became of a call that was polled so often and then dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nobody polled it: there was no call.
+    NotBegun,
+    /// It had begun.
+    Cancelled,
+    /// It was done.
+    Done,
+}
+
+impl End {
+    pub(crate) fn of<T>(done: Option<&T>, times: usize) -> Self {
+        match done {
+            Some(_) => Self::Done,
+            None if times == 0 => Self::NotBegun,
+            None => Self::Cancelled,
+        }
+    }
+
+    /// How many calls that makes, and how many of them were cancelled.
+    pub(crate) fn counts(self) -> (u64, u64) {
+        match self {
+            Self::NotBegun => (0, 0),
+            Self::Cancelled => (1, 1),
+            Self::Done => (1, 0),
+        }
+    }
+}
+
 /// Drops the future that `call` makes after 0 polls, after 1, and so on until one is done. After each nothing is left
 /// of it, and the calls of `plugin` are counted: as cancelled if they had begun, and once. Returns how many polls the
 /// last one took, and what came of it.
@@ -35,20 +68,26 @@ pub(crate) async fn at_every_point<F: Future>(
     plugin: &str,
     call: impl Fn() -> F,
 ) -> (usize, F::Output) {
+    at_every_point_then(ground, plugin, call, async |_, after: &str| ground.is_quiet(after).await).await
+}
+
+/// [`at_every_point`] where something may be left of a call, such as an instance for the next one: `quiet` sees to it
+/// that it is what there has to be.
+pub(crate) async fn at_every_point_then<F: Future>(
+    ground: &Ground,
+    plugin: &str,
+    call: impl Fn() -> F,
+    quiet: impl AsyncFn(End, &str),
+) -> (usize, F::Output) {
     for times in 0.. {
         let before = ground.counters(plugin);
         let done = polled(call(), times).await;
         let moved = ground.counters(plugin).since(&before);
-        ground.is_quiet(&format!("{times} polls")).await;
-        match done {
-            Some(output) => {
-                assert_eq!((moved.calls(), moved.outcome("cancelled")), (1, 0), "{times}: {moved:?}");
-                return (times, output);
-            }
-            None => {
-                let begun = u64::from(times > 0);
-                assert_eq!((moved.calls(), moved.outcome("cancelled")), (begun, begun), "{times}: {moved:?}");
-            }
+        let end = End::of(done.as_ref(), times);
+        assert_eq!((moved.calls(), moved.outcome("cancelled")), end.counts(), "{times}: {moved:?}");
+        quiet(end, &format!("{times} polls")).await;
+        if let Some(output) = done {
+            return (times, output);
         }
     }
     unreachable!("some call is done in the end")
@@ -74,27 +113,49 @@ async fn in_a_host_function() {
 }
 
 #[tokio::test]
+async fn while_its_instance_is_made() {
+    let ground = Ground::new().await;
+    // The body waits for nothing: every wait is one of the start.
+    let guest = Guest::new::<Letter>("(i32.const 65)")
+        .with(&format!("(func $start {}) (start $start)", "(call $step)".repeat(5)))
+        .memory("3");
+    ground.load("starts", guest.bytes()).await;
+    let (polls, outcome) = at_every_point(&ground, "starts", || ground.host.dispatch(Letter, &INPUT)).await;
+    assert!(polls > 5, "five waits before there is an instance: {polls}");
+    assert_eq!(outcome.unwrap().answers, [(name("starts"), 'A')]);
+}
+
+#[tokio::test]
 async fn in_the_queue() {
-    // One slot, and one place to wait: a place that is not given back would be missed at once.
-    let ground =
-        Ground::with(HostConfig { pool_size: 1, max_waiting: 1, max_wait: PATIENCE, ..config() }, |more| more).await;
-    ground.load("steps", Guest::new::<Letter>("(call $step) (call $step) (i32.const 65)").bytes()).await;
-    for times in 0.. {
-        let before = ground.counters("steps");
-        let (first, second) = tokio::join!(
-            biased;
-            ground.host.dispatch(Letter, &INPUT),
-            polled(ground.host.dispatch(Letter, &INPUT), times),
-        );
-        assert_eq!(first.unwrap().answers, [(name("steps"), 'A')], "{times}");
-        let moved = ground.counters("steps").since(&before);
-        ground.is_quiet(&format!("{times} polls")).await;
-        let begun = u64::from(times > 0);
-        match second {
-            None => assert_eq!((moved.calls(), moved.outcome("ok"), moved.outcome("cancelled")), (1 + begun, 1, begun)),
-            Some(outcome) => {
-                assert_eq!(outcome.unwrap().answers, [(name("steps"), 'A')], "{times}");
-                assert_eq!((moved.calls(), moved.outcome("ok")), (2, 2), "{moved:?}");
+    let cases = [
+        // For the turn of its plugin, of which one call may run; there are slots.
+        (8, "letters", strike::<Letter>(), 1),
+        // For the one slot, which another plugin has.
+        (1, "texts", strike::<Text>(), 0),
+    ];
+    for (pool_size, plugin, second, calls_of_first) in cases {
+        // One place to wait: one that is not given back would be missed at once.
+        let settings = HostConfig { pool_size, max_waiting: 1, max_wait: PATIENCE, ..config() };
+        let ground = Ground::with(settings, |more| more).await;
+        let letters = Guest::new::<Letter>("(call $step) (call $step) (i32.const 65)").bytes();
+        let letters = PluginSpec { max_concurrent_calls: Some(1), ..PluginSpec::bytes(name("letters"), letters) };
+        ground.host.load(letters).await.unwrap();
+        ground.load("texts", Guest::new::<Text>("(call $step) (call $step) (i32.const 0)").bytes()).await;
+        for times in 0.. {
+            let before = ground.counters(plugin);
+            let (first, second) = tokio::join!(
+                biased;
+                ground.host.dispatch(Letter, &INPUT),
+                polled(second(&ground.host), times),
+            );
+            assert_eq!(first.unwrap().answers, [(name("letters"), 'A')], "{times}");
+            let moved = ground.counters(plugin).since(&before);
+            ground.is_quiet(&format!("{times} polls")).await;
+            let (begun, cancelled) = End::of(second.as_ref(), times).counts();
+            assert_eq!((moved.calls(), moved.outcome("cancelled")), (calls_of_first + begun, cancelled), "{moved:?}");
+            assert_eq!(moved.outcome("ok"), calls_of_first + begun - cancelled, "{moved:?}");
+            if let Some(second) = second {
+                assert_eq!(second.answers.len(), 1, "{second:?}");
                 assert!(times > 2, "one poll in the queue, and some with the guest: {times}");
                 break;
             }

@@ -66,6 +66,20 @@ const TELL: &str = "(if (result i32) (i32.load8_u (i32.const 64))
 
 const MINUTES: &str = "SELECT count(*) FROM t a, t b, t c, t d";
 const RECURSIVE: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+/// Keeps each row that it has seen, 4 MB each, in memory or in a file.
+const SEEN: &str = "WITH RECURSIVE n(i, b) AS
+    (SELECT 1, zeroblob(4000000) UNION SELECT i + 1, zeroblob(4000000) FROM n) SELECT count(*) FROM n";
+/// The same with what is sorted.
+const SORTED: &str = "WITH RECURSIVE n(b) AS (SELECT randomblob(1000000) UNION ALL SELECT randomblob(1000000) FROM n)
+    SELECT length(b) FROM n ORDER BY b";
+
+const REFUSED: &str = r#"tapline_host_call_refusals_total{capability="database"}"#;
+
+/// `count` expressions of which each has 4 MB of text of its own.
+fn large(count: u32) -> String {
+    let values: Vec<String> = (0..count).map(|number| format!("hex(zeroblob(2000000)) || {number}")).collect();
+    values.join(", ")
+}
 
 #[tokio::test]
 async fn sql_that_harms_its_own_call_alone() {
@@ -80,12 +94,35 @@ async fn sql_that_harms_its_own_call_alone() {
             ),
         ),
         Attack::new("a thousand rows", &asks("SELECT x FROM t", TELL), Ends::Answer("1000")),
-        Attack::new("a row more", &asks("SELECT x FROM t UNION ALL SELECT 0", TELL), Ends::Answer("1002")),
-        Attack::new("a large value", &asks("SELECT zeroblob(1000000000)", TELL), Ends::Answer("1002")),
-        Attack::new("large rows", &asks("SELECT zeroblob(1000000) FROM t", TELL), Ends::Answer("1002")),
-        Attack::new("a write", &asks("DELETE FROM t", TELL), Ends::Answer("1001")),
+        Attack::new("a row more", &asks("SELECT x FROM t UNION ALL SELECT 0", TELL), Ends::Answer("1002"))
+            .moves(REFUSED),
+        Attack::new("a large value", &asks("SELECT zeroblob(1000000000)", TELL), Ends::Answer("1002")).moves(REFUSED),
+        Attack::new("large rows", &asks("SELECT zeroblob(1000000) FROM t", TELL), Ends::Answer("1002")).moves(REFUSED),
+        Attack::new("a write", &asks("DELETE FROM t", TELL), Ends::Answer("1001")).moves(REFUSED),
         Attack::new("nonsense", &asks("SELEC", TELL), Ends::Answer("1000")),
     ];
+    survives(&ground, attacks).await;
+}
+
+/// Each of them is a few hundred bytes of SQL that makes SQLite take as much memory, or disk, as there is.
+#[tokio::test]
+async fn sql_that_takes_memory_is_refused() {
+    let (ground, _directory) = ground().await;
+    let wide = vec!["zeroblob(4194304)"; 100].join(", ");
+    let attacks = [
+        ("thirty arguments", format!("SELECT length(max({}))", large(30))),
+        ("a hundred columns", format!("SELECT {wide}")),
+        ("a hundred columns of each row", format!("SELECT {wide} FROM t")),
+        ("a recursion that remembers", SEEN.to_owned()),
+        ("a sort without end", SORTED.to_owned()),
+        // SQLite looks whether it should stop only where it goes back, and here it never does.
+        ("constants", format!("SELECT count(*) FROM t WHERE x IN ({})", large(200))),
+    ]
+    .map(|(what, sql)| Attack::new(what, &asks(&sql, TELL), Ends::Answer("1002")).moves(REFUSED));
+    survives(&ground, attacks).await;
+}
+
+async fn survives(ground: &Ground, attacks: impl IntoIterator<Item = Attack>) {
     for attack in attacks {
         ground.survives(attack.grant("database", "read")).await;
         // The one connection is free again, and as it was.

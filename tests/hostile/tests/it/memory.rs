@@ -4,7 +4,7 @@ use tapline_host_core::{
     Fault, LoadError,
     limits::{PartialLimits, RefusalKind},
 };
-use tapline_hostile::{Attack, Ends, Ground, Guest, fault, refused};
+use tapline_hostile::{Attack, Ends, Ground, Guest, Listen, Text, fault, refused};
 use wasmtime::Trap;
 
 const REFUSED: &str = "tapline_refused_growths_total";
@@ -37,6 +37,61 @@ async fn memory_beyond_the_limit() {
     }
     let ignores = Guest::number("(loop (drop (memory.grow (i32.const 16))) (br 0)) (i32.const 0)");
     ground.survives(Attack::endless("without end", &ignores).limits(small()).may_move(REFUSED)).await;
+}
+
+/// Who does not look at what a growth says takes -1 for a page, and its address for one where there is something.
+#[tokio::test]
+async fn memory_that_was_refused_and_is_used_all_the_same() {
+    let ground = Ground::new().await;
+    let grow = "(memory.grow (i32.const 16))";
+    let page = format!("(i32.shl {grow} (i32.const 16))");
+    let no_element = "(table.grow $t (ref.null func) (i32.const 100))";
+    let uses = |body: String| Guest::number(body).with("(table $t 1 funcref)");
+    let attacks = [
+        ("a load", uses(format!("(i32.load {grow})")), NO_MEMORY()),
+        ("a store", uses(format!("(i32.store {page} (i32.const 1)) (i32.const 0)")), NO_MEMORY()),
+        ("a fill", uses(format!("(memory.fill {page} (i32.const 1) (i32.const 1048576)) (i32.const 0)")), NO_MEMORY()),
+        ("an element", uses(format!("(drop (table.get $t {no_element})) (i32.const 0)")), NO_TABLE()),
+        ("a call", uses(format!("(call_indirect $t {no_element}) (i32.const 0)")), NO_TABLE()),
+        ("a host call", uses(format!("(call $take {page} (i32.const 9)) (i32.const 0)")), NO_MEMORY()),
+        (
+            "an answer",
+            Guest::new::<Text>(format!(
+                "(i32.store (i32.const 16) {page}) (i32.store (i32.const 20) (i32.const 9)) (i32.const 16)"
+            )),
+            NO_MEMORY(),
+        ),
+    ];
+    for (what, guest, ends) in attacks {
+        ground.survives(Attack::new(what, &guest, ends).limits(small()).moves(REFUSED)).await;
+    }
+    let starts = uses("(local.get $x)".to_owned())
+        .with(&format!("(func $start (call $take {page} (i32.const 9))) (start $start)"));
+    let refusal = refused!("start", LoadError::Probe { source, .. } if matches!(source.fault, Fault::OutOfMemory(_)));
+    ground.survives(Attack::new("a start function", &starts, refusal).limits(small()).moves(REFUSED)).await;
+    // It was refused something, and fails of something else.
+    let other = uses(format!("(drop {grow}) (i32.div_u (i32.const 1) (i32.const 0))"));
+    let ends = fault!(Fault::Trapped { trap: Trap::IntegerDivisionByZero, .. });
+    ground.survives(Attack::new("a division", &other, ends).limits(small()).moves(REFUSED)).await;
+}
+
+#[tokio::test]
+async fn no_memory_in_which_to_make_room_for_arguments() {
+    let ground = Ground::new().await;
+    let grow = "(memory.grow (i32.const 16))";
+    let rooms = [
+        ("no room", format!("(if (i32.eq {grow} (i32.const -1)) (then (unreachable))) (i32.const 0)")),
+        ("room where there is nothing", format!("(i32.shl {grow} (i32.const 16))")),
+        ("room at -1", grow.to_owned()),
+        ("room that it writes to", format!("(i32.store {grow} (i32.const 1)) (i32.const 0)")),
+    ];
+    for (what, realloc) in rooms {
+        let guest = Guest::new::<Listen>("(i32.const 0)").realloc(&realloc);
+        ground.survives(Attack::new(what, &guest, NO_MEMORY()).limits(small()).moves(REFUSED)).await;
+    }
+    // With the refusal it gives room that it had already, and that is no failure.
+    let guest = Guest::new::<Listen>("(i32.const 7)").realloc(&format!("(drop {grow}) (i32.const 1024)"));
+    ground.survives(Attack::new("other room", &guest, Ends::Answer("7")).limits(small()).moves(REFUSED)).await;
 }
 
 #[tokio::test]
@@ -94,14 +149,17 @@ async fn more_than_the_limit_at_the_start() {
         .survives(too_large(
             "a memory",
             &guest().memory("17"),
-            refused!(LoadError::TooLarge { what: "bytes of memory", needs: 1_114_112, limit: 1_048_576, .. }),
+            refused!(
+                "too_large",
+                LoadError::TooLarge { what: "bytes of memory", needs: 1_114_112, limit: 1_048_576, .. }
+            ),
         ))
         .await;
     ground
         .survives(too_large(
             "a table",
             &guest().with("(table 101 funcref)"),
-            refused!(LoadError::TooLarge { what: "table elements", needs: 101, limit: 100, .. }),
+            refused!("too_large", LoadError::TooLarge { what: "table elements", needs: 101, limit: 100, .. }),
         ))
         .await;
     // Data and elements that do not fit into what is there.
@@ -109,7 +167,7 @@ async fn more_than_the_limit_at_the_start() {
         .survives(Attack::new(
             "data",
             &guest().with(r#"(data (i32.const 65535) "two")"#),
-            refused!(LoadError::Probe { source, .. }
+            refused!("start", LoadError::Probe { source, .. }
                 if matches!(source.fault, Fault::Trapped { trap: Trap::MemoryOutOfBounds, .. })),
         ))
         .await;
@@ -117,7 +175,7 @@ async fn more_than_the_limit_at_the_start() {
         .survives(Attack::new(
             "elements",
             &guest().with("(table 1 funcref) (elem (i32.const 1) $run)"),
-            refused!(LoadError::Probe { source, .. }
+            refused!("start", LoadError::Probe { source, .. }
                 if matches!(source.fault, Fault::Trapped { trap: Trap::TableOutOfBounds, .. })),
         ))
         .await;
@@ -127,7 +185,7 @@ async fn more_than_the_limit_at_the_start() {
         .survives(Attack::new(
             "a megabyte of data in one page",
             &much,
-            refused!(LoadError::Probe { source, .. }
+            refused!("start", LoadError::Probe { source, .. }
                 if matches!(source.fault, Fault::Trapped { trap: Trap::MemoryOutOfBounds, .. })),
         ))
         .await;
@@ -140,7 +198,7 @@ async fn more_than_the_limit_at_the_start() {
             too_large(
                 "a start function that grows",
                 &grows,
-                refused!(LoadError::Probe { source, .. } if matches!(source.fault, Fault::OutOfMemory(_))),
+                refused!("start", LoadError::Probe { source, .. } if matches!(source.fault, Fault::OutOfMemory(_))),
             )
             .moves(REFUSED),
         )

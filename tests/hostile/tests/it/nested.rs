@@ -1,6 +1,9 @@
 //! Host functions that dispatch a tap, so that a plugin can call itself through its host.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use tapline_host_core::{
     CallError, CallState, Capability, Fault, Host, HostConfig, MAX_NESTED_CALLS, Party, PluginSpec, Tap as _,
@@ -9,19 +12,28 @@ use tapline_hostile::{ATTACK_TIME, Ground, Guest, INPUT, Letter, Number, PATIENC
 use tokio::time::Instant;
 use wasmtime::{StoreContextMut, component::Linker};
 
+use crate::cancelled::at_every_point;
+
 /// Host functions of an integrator: `again` dispatches `number`, `letters` dispatches `letter`.
 #[derive(Clone, Default)]
 struct Nested(Arc<Seen>);
 
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     /// Taken out again at the end of a test: a host that holds itself would stay for ever.
     host: Mutex<Option<Host>>,
     failures: Mutex<Vec<CallError>>,
     deadlines: Mutex<Vec<Instant>>,
+    /// How often `letters` was called, and how often its dispatch came to an end.
+    letters: [AtomicU64; 2],
 }
 
 impl Seen {
+    /// How often `letters` was called, and how often its dispatch came to an end.
+    pub(crate) fn letters(&self) -> (u64, u64) {
+        (self.letters[0].load(Relaxed), self.letters[1].load(Relaxed))
+    }
+
     fn host(&self) -> Host {
         self.host.lock().unwrap().clone().unwrap()
     }
@@ -57,14 +69,17 @@ impl Capability for Nested {
         nested.func_wrap_async("letters", move |_: StoreContextMut<'_, CallState>, (): ()| {
             let seen = Arc::clone(&seen);
             Box::new(async move {
+                seen.letters[0].fetch_add(1, Relaxed);
                 let outcome = seen.host().dispatch(Letter, &INPUT).await?;
+                seen.letters[1].fetch_add(1, Relaxed);
                 seen.keep(outcome.answers.len(), outcome.failures)
             })
         })
     }
 }
 
-fn guest(guest: Guest) -> Guest {
+/// With the functions of this file for its core module.
+pub(crate) fn guest(guest: Guest) -> Guest {
     guest
         .component(
             r#"(import "hostile:test/nested@1.0.0" (instance $nested
@@ -76,7 +91,8 @@ fn guest(guest: Guest) -> Guest {
         .function("letters", "(result i32)")
 }
 
-async fn ground(config: HostConfig) -> (Ground, Arc<Seen>) {
+/// A host with the functions of this file.
+pub(crate) async fn ground(config: HostConfig) -> (Ground, Arc<Seen>) {
     let nested = Nested::default();
     let seen = Arc::clone(&nested.0);
     let ground = Ground::with(config, |builder| builder.capability(nested)).await;
@@ -85,7 +101,7 @@ async fn ground(config: HostConfig) -> (Ground, Arc<Seen>) {
 }
 
 /// What the nested calls of `plugin` failed with, all of them in its one tap. The host is let go.
-async fn finish(ground: &Ground, seen: &Seen, plugin: &str, tap: &str) -> Vec<Fault> {
+pub(crate) async fn finish(ground: &Ground, seen: &Seen, plugin: &str, tap: &str) -> Vec<Fault> {
     ground.is_quiet("nested calls").await;
     seen.host.lock().unwrap().take();
     let failures = std::mem::take(&mut *seen.failures.lock().unwrap()).into_iter();
@@ -142,6 +158,23 @@ async fn a_nested_call_ends_with_the_one_around_it() {
     // It was dropped, which is not held against it.
     let counters = ground.counters("inner");
     assert_eq!((counters.outcome("cancelled"), counters.calls()), (1, 1), "{counters:?}");
+    assert!(finish(&ground, &seen, "inner", Letter::NAME).await.is_empty());
+}
+
+#[tokio::test]
+async fn callers_that_go_away_before_within_and_after_a_nested_call() {
+    let (ground, seen) = ground(config()).await;
+    let outer = guest(Guest::new::<Text>("(call $step) (drop (call $letters)) (call $step) (i32.const 0)"));
+    ground.load("outer", outer.bytes()).await;
+    ground.load("inner", Guest::new::<Letter>("(call $step) (call $step) (i32.const 65)").bytes()).await;
+    let (polls, outcome) = at_every_point(&ground, "outer", || ground.host.dispatch(Text, &INPUT)).await;
+    assert_eq!(outcome.unwrap().answers.len(), 1);
+    assert!(polls > 4, "four waits: {polls}");
+    let (asked, heard) = seen.letters();
+    assert!(asked < polls as u64 && heard < asked && heard > 0, "{asked} of {polls} calls asked, {heard} heard");
+    let counters = ground.counters("inner");
+    assert_eq!((counters.outcome("ok"), counters.outcome("cancelled")), (heard, asked - heard), "{counters:?}");
+    assert_eq!(counters.calls(), asked, "{counters:?}");
     assert!(finish(&ground, &seen, "inner", Letter::NAME).await.is_empty());
 }
 

@@ -28,7 +28,7 @@ async fn host_functions_that_fail() {
         Attack::new(
             "a panic while the plugin is loaded",
             &fails(0).with("(func $start (call $fail (i32.const 0))) (start $start)"),
-            refused!(LoadError::Probe { source, .. } if matches!(source.fault, Fault::HostPanicked { .. })),
+            refused!("start", LoadError::Probe { source, .. } if matches!(source.fault, Fault::HostPanicked { .. })),
         ),
         Attack::new(
             "a failure",

@@ -83,7 +83,7 @@ async fn waits_that_use_up_the_turn_of_their_task() {
 async fn starts_without_end() {
     let ground = Ground::new().await;
     let endless = Guest::number("(local.get $x)").with("(func $start (loop (br 0))) (start $start)");
-    let refusal = refused!(LoadError::Probe { source, .. }
+    let refusal = refused!("start", LoadError::Probe { source, .. }
         if matches!(source.fault, Fault::TimedOut { limit } if limit == ATTACK_TIME));
     ground.survives(Attack::new("a start function", &endless, refusal).limits(time(ATTACK_TIME))).await;
 

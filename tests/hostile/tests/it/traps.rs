@@ -1,7 +1,7 @@
 //! What WebAssembly forbids, panics, and the ways out of a call that are none.
 
-use tapline_host_core::Fault;
-use tapline_hostile::{Attack, Ends, Ground, Guest, fault};
+use tapline_host_core::{BreakerSettings, BreakerState, Fault, LoadError, Party};
+use tapline_hostile::{Attack, Ends, Ground, Guest, INPUT, Number, fault, name, refused};
 use wasmtime::Trap;
 
 macro_rules! trap {
@@ -64,6 +64,46 @@ async fn names_that_stand_for_more_than_they_are() {
     let text = "(call $panicked (i32.const -1) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))";
     let broken = fault!(Fault::BadAnswer { reason } if reason.len() < 5000);
     ground.survives(Attack::new("an argument that is not there", &deep(text), broken)).await;
+}
+
+/// A start function is code of the guest as any other, when the host tries the plugin and when it makes an instance.
+#[tokio::test]
+async fn arguments_that_are_not_there_in_a_start_function() {
+    let ground = Ground::new().await;
+    let nine_from_the_end = "(i32.const -1) (i32.const 9)";
+    let calls = [
+        ("panicked", format!("{nine_from_the_end} (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)")),
+        ("log", format!("(i32.const 2) {nine_from_the_end}")),
+        ("take", nine_from_the_end.to_owned()),
+    ];
+    let opens_after = BreakerSettings::default().failures;
+    for (function, arguments) in calls {
+        let call = format!("(call ${function} {arguments})");
+        let starts =
+            |start: &str| Guest::number("(local.get $x)").with(&format!("(func $start {start}) (start $start)"));
+        let refusal = refused!("start", LoadError::Probe { source, .. }
+            if matches!(source.fault, Fault::BadAnswer { .. }) && source.fault.party() == Party::Guest);
+        ground.survives(Attack::new(function, &starts(&call), refusal)).await;
+
+        // Behaves while it is loaded, which is the first time.
+        let later = starts(&format!("(if (i32.gt_u (call $count) (i32.const 1)) (then {call}))"));
+        ground.load(function, later.bytes()).await;
+        for failures in 1..=opens_after {
+            let outcome = ground.beside(ground.host.dispatch(Number, &INPUT)).await.unwrap();
+            let [error] = outcome.failures.as_slice() else { panic!("{function}: {:?}", outcome.failures) };
+            assert_eq!((error.plugin.as_ref(), error.fault.party()), (function, Party::Guest), "{error}");
+            assert!(matches!(error.fault, Fault::BadAnswer { .. }), "{error}");
+            let breaker = ground.host.breakers().into_iter().find(|it| it.plugin == name(function)).unwrap();
+            let (state, openings) =
+                if failures < opens_after { (BreakerState::Closed, 0) } else { (BreakerState::Open, 1) };
+            assert_eq!((breaker.state, breaker.failures, breaker.openings), (state, failures, openings), "{function}");
+        }
+        let counters = ground.counters(function);
+        let failures = u64::from(opens_after);
+        assert_eq!((counters.outcome("bad_answer"), counters.calls()), (failures, failures), "{counters:?}");
+        assert!(ground.host.unload(&name(function)).await.unwrap());
+        ground.is_quiet(function).await;
+    }
 }
 
 /// A guest that reports a panic, `message` bytes of it, then does what `end` says.

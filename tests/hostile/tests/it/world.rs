@@ -102,7 +102,7 @@ async fn imports_that_nobody_granted_are_refused_by_name() {
             Attack::new(
                 $what,
                 &Guest::number("(local.get $x)").component(concat!("(import \"", $interface, "\" (instance))")),
-                refused!(LoadError::UnknownImport { interface, .. } if interface == $interface),
+                refused!("import", LoadError::UnknownImport { interface, .. } if interface == $interface),
             )
         };
     }
@@ -122,6 +122,6 @@ async fn imports_that_nobody_granted_are_refused_by_name() {
         ground.survives(attack).await;
     }
     let bare = Guest::number("(local.get $x)").component(r#"(import "a-bare-function" (func))"#);
-    let refusal = refused!(LoadError::UnknownImport { interface, .. } if interface == "a-bare-function");
+    let refusal = refused!("import", LoadError::UnknownImport { interface, .. } if interface == "a-bare-function");
     ground.survives(Attack::new("a bare function", &bare, refusal)).await;
 }
