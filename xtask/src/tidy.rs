@@ -4,6 +4,7 @@ mod alerts;
 mod edges;
 mod files;
 mod images;
+mod limits;
 mod names;
 mod operations;
 mod plugins;
@@ -27,7 +28,8 @@ Checks the shape of the repository:
   - documents and dashboards that speak of a cold start say which stages that has
   - every plugin is built, and called by a test
   - each alert has a section in docs/operations.md, and a bad and a good day in rules.test.yml
-  - docs/operations.md, the rules and the dashboards name no metric that there is not
+  - docs/operations.md, docs/limits.md, the rules and the dashboards name no metric that there is not
+  - docs/limits.md says of each limit what the code says
   - some document shows each picture of docs/images
   - stores and channels without bound are made only where xtask/src/tidy/sources.rs says so
 
@@ -107,6 +109,7 @@ pub(crate) fn check(workspace: &Workspace, mode: Mode) -> Result<()> {
     problems.extend(operations::check(&tree));
     problems.extend(alerts::check(&tree));
     problems.extend(names::check(&tree));
+    problems.extend(limits::check(&tree));
     problems.extend(images::check(&tree));
     problems.extend(sources::check(&tree));
     for problem in &problems {

@@ -11,17 +11,14 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// How often a bar is drawn anew while nothing moves it: a plugin that compiles for long is not a program that hangs.
 const TICK: Duration = Duration::from_millis(100);
 
-/// All bars of the program, shown where stderr is a terminal.
-static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
-    MultiProgress::with_draw_target(match stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    })
-});
+/// All bars of the program. None: stderr is no terminal, and there is nothing to draw on. Nor to wait for: whoever writes to a
+/// pipe that nobody reads must not hold what somebody who moves a bar needs.
+static BARS: LazyLock<Option<MultiProgress>> =
+    LazyLock::new(|| stderr().is_terminal().then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())));
 
 /// A bar on stderr, where that is a terminal.
 pub(crate) fn bar(length: usize) -> ProgressBar {
-    bar_of(&BARS, length)
+    BARS.as_ref().map_or_else(ProgressBar::hidden, |bars| bar_of(bars, length))
 }
 
 fn bar_of(bars: &MultiProgress, length: usize) -> ProgressBar {
@@ -40,18 +37,27 @@ pub(crate) fn lines() -> Lines<Stderr> {
 
 /// See [`lines`].
 pub(crate) struct Lines<W> {
-    bars: MultiProgress,
+    bars: Option<MultiProgress>,
     out: W,
+}
+
+impl<W> Lines<W> {
+    fn beside<R>(&mut self, write: impl FnOnce(&mut W) -> R) -> R {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| write(&mut self.out)),
+            None => write(&mut self.out),
+        }
+    }
 }
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        self.bars.suspend(|| self.out.write(lines))
+        self.beside(|out| out.write(lines))
     }
 
     /// In one piece, so that no bar comes between the beginning of a line and its end.
     fn write_all(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.bars.suspend(|| self.out.write_all(lines))
+        self.beside(|out| out.write_all(lines))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,7 +90,7 @@ mod tests {
         let terminal = InMemoryTerm::new(10, 80);
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
         let bar = bar_of(&bars, 25);
-        let mut lines = Lines { bars, out: Terminal(terminal.clone()) };
+        let mut lines = Lines { bars: Some(bars), out: Terminal(terminal.clone()) };
         bar.set_message("seo is ready");
         bar.set_position(3);
         bar.force_draw();

@@ -41,7 +41,8 @@ pub(super) fn check(tree: &Tree<'_>) -> Vec<Problem> {
         }
     }
     let dashboards = tree.texts(".json").filter(|(path, _)| path.contains("dashboards/"));
-    problems.extend(tree.texts(".md").chain(dashboards).flat_map(|(path, text)| vague(path, &text)));
+    let pages = tree.texts(".html").chain(tree.texts(".yml"));
+    problems.extend(tree.texts(".md").chain(dashboards).chain(pages).flat_map(|(path, text)| vague(path, &text)));
     problems
 }
 

@@ -1,11 +1,11 @@
-//! Names of metrics where somebody asks for them: in the guide for the night, in the rules, in the dashboards.
+//! Names of metrics where somebody asks for them: in the guides for the night and for limits, in the rules, in the dashboards.
 
 use std::collections::BTreeSet;
 
 use super::{Problem, Tree, alerts};
 
 const METRICS: &str = "docs/metrics.md";
-const GUIDE: &str = "docs/operations.md";
+const GUIDES: [&str; 2] = ["docs/operations.md", "docs/limits.md"];
 const RULES: &str = "deploy/observability/rules.yml";
 const DASHBOARDS: &str = "deploy/observability/dashboards/";
 
@@ -38,7 +38,7 @@ pub(super) fn check(tree: &Tree<'_>) -> Vec<Problem> {
 /// Whether this file asks for metrics by their names.
 fn asks(path: &str) -> bool {
     let is_dashboard = path.starts_with(DASHBOARDS) && path.ends_with(".json");
-    is_dashboard || path == GUIDE || path == RULES
+    is_dashboard || GUIDES.contains(&path) || path == RULES
 }
 
 /// What may be names. A colon at the end belongs to the sentence.
@@ -78,9 +78,9 @@ mod tests {
     #[test]
     fn metrics_and_recorded_names_exist() {
         let good = "`rate(tapline_time_seconds_bucket[5m])`, rss_bytes / `tapline:x:ratio5m`, `pool_size`, TAPLINE_LOG";
-        assert!(found(GUIDE, good).is_empty());
+        assert!(found(GUIDES[0], good).is_empty());
         assert_eq!(
-            found(GUIDE, "text\n`rate(tapline_cals_total[5m])` `tapline:y` tapline_calls_total_sum"),
+            found(GUIDES[0], "text\n`rate(tapline_cals_total[5m])` `tapline:y` tapline_calls_total_sum"),
             [
                 "docs/operations.md:2: no metric is called tapline_cals_total; see docs/metrics.md",
                 "docs/operations.md:2: no metric is called tapline:y; see docs/metrics.md",
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn without_the_table_nothing_is_known() {
-        let directory = Directory::new(&[(GUIDE, "tapline_cals_total")]);
-        let problems = check(&directory.tree(&[GUIDE]));
+        let directory = Directory::new(&[(GUIDES[0], "tapline_cals_total")]);
+        let problems = check(&directory.tree(&[GUIDES[0]]));
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].wrong, "it names no metric");
         assert!(check(&Directory::new(&[]).tree(&[])).is_empty());

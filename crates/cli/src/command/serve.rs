@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use indicatif::ProgressBar;
 use tapline_host_core::{Host, Profile};
 use tokio::net::TcpListener;
 
@@ -74,7 +75,8 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>, process: ProcessSta
         "ready"
     );
     // Nobody waits for plugins that nobody calls: who calls one that has no code yet waits for this one alone.
-    let bringing = tokio::spawn(bring_code(app.host.clone()));
+    let bar = progress::bar(app.host.plugins().len());
+    let bringing = tokio::spawn(bring_code(app.host.clone(), bar));
     let resting = app.config.idle_after.map(|after| {
         let host = app.host.clone();
         tokio::spawn(async move { host.rest_when_idle(after).await })
@@ -114,9 +116,8 @@ fn where_to_listen(error: &io::Error) -> &'static str {
     }
 }
 
-/// Brings the code of all plugins, with a bar on a terminal. What is wrong with a plugin is logged; its calls fail.
-async fn bring_code(host: Host) {
-    let progress = progress::bar(host.plugins().len());
+/// Brings the code of all plugins, which the bar counts. What is wrong with a plugin is logged; its calls fail.
+async fn bring_code(host: Host, progress: ProgressBar) {
     let failed = AtomicUsize::new(0);
     host.bring_all(|plugin, brought| {
         progress.inc(1);
@@ -160,4 +161,33 @@ fn signals() -> Result<impl Future<Output = ()> + Send> {
             std::future::pending::<()>().await;
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::{InMemoryTerm, ProgressDrawTarget};
+    use tapline_content::register;
+    use tapline_host_core::{PluginName, PluginSpec};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_bar_counts_the_plugins_whose_code_was_brought_and_those_that_failed() {
+        let host = register(Host::builder()).build().unwrap();
+        let export = r#"(component (core module $m (func (export "f")))
+            (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f")))
+            (instance $e (export "item-view" (func $f))) (export "tapline:content/item-view@0.1.0" (instance $e)))"#;
+        for name in ["a", "b"] {
+            // Each exports the tap, and none has its signature: that is found when its code is there.
+            let spec = PluginSpec::bytes(PluginName::new(name).unwrap(), wat::parse_str(export).unwrap());
+            host.load_lazily(spec).await.unwrap();
+        }
+        let terminal = InMemoryTerm::new(10, 80);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal));
+        let bar = ProgressBar::with_draw_target(Some(2), target);
+        let counted = bar.clone();
+        bring_code(host.clone(), bar).await;
+        assert!(counted.is_finished());
+        assert_eq!((counted.position(), host.plugins().iter().filter(|plugin| plugin.has_code()).count()), (2, 0));
+    }
 }

@@ -326,6 +326,21 @@ fn flags_that_are_wrong() {
     "#]].assert_eq(&complaints(&place, &runs));
 }
 
+/// It is told why, and measures all the same.
+#[test]
+fn a_benchmark_does_without_a_cache_directory_that_cannot_be_used() {
+    let place = place();
+    let open = place.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    place.write("tapline.toml", "[cache]\ndirectory = \"open\"\n");
+    let output = place.run(&["bench", "numbers.wasm", "fibonacci(5)", "--iterations", "100"]);
+    let (page, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && page.contains("\nload artifact "), "{page}{stderr}");
+    assert!(stderr.starts_with("warning: ") && stderr.contains("a directory of its own"), "{stderr}");
+    assert_eq!(std::fs::read_dir(&open).unwrap().count(), 0);
+}
+
 #[test]
 fn a_benchmark_shows_every_stage() {
     let place = place();
