@@ -1,12 +1,20 @@
 //! Connections that stay open between queries.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
-use deadpool::managed::{Manager, Metrics, PoolError, RecycleError, RecycleResult};
+use deadpool::managed::{Manager, Metrics, Object, PoolError, RecycleError, RecycleResult};
 use hashlink::LruCache;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::runtime::Handle;
 
-use crate::sqlite_guard::{self, Guard};
+use crate::{
+    share::Turn,
+    sqlite_guard::{self, Guard},
+};
 
 /// How long a connection is used: a file that another one has taken the place of is not read for ever.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
@@ -74,6 +82,62 @@ impl Connection {
     pub(crate) async fn forget(&mut self) -> Result<(), sqlx::Error> {
         self.known.clear();
         self.sqlite.clear_cached_statements().await
+    }
+}
+
+/// A connection of the pool, for one query.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// There until it is given back or closed, which is the end of the lease.
+    connection: Option<Object<Connections>>,
+    turn: Turn,
+}
+
+impl Lease {
+    pub(crate) fn new(connection: Object<Connections>, turn: Turn) -> Self {
+        Self { connection: Some(connection), turn }
+    }
+
+    /// Gives the connection to nobody any more.
+    pub(crate) fn close(mut self) {
+        drop(self.connection.take().map(Object::take));
+    }
+}
+
+impl Deref for Lease {
+    type Target = Connection;
+
+    #[expect(clippy::expect_used, reason = "only what ends the lease takes the connection")]
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("a lease has its connection until it ends")
+    }
+}
+
+impl DerefMut for Lease {
+    #[expect(clippy::expect_used, reason = "only what ends the lease takes the connection")]
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("a lease has its connection until it ends")
+    }
+}
+
+/// A thread may go on when nobody waits for its query any more: inside of a function, or for a lock. Until it has done
+/// that its connection is nobody's, and still counts for the plugin; otherwise one plugin would have them all, one
+/// after the other.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let (Some(mut connection), part) = (self.connection.take(), self.turn.part.take()) else { return };
+        if connection.state == State::Idle {
+            return;
+        }
+        // Without a runtime nobody asks any more.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                // Its thread gives the lock away when it has ended what it was at. One that is gone gives an error:
+                // then the pool finds out, and makes another connection.
+                drop(connection.sqlite.lock_handle().await);
+                drop((connection, part));
+            });
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     config::{DatabaseConfig, MAX_PARAMETERS, MAX_SQL_BYTES},
     error::{DatabaseError, QueryError},
+    share::{Share, Shares, Turn},
     sqlite::Sqlite,
     value::{Rows, Value},
 };
@@ -20,6 +21,7 @@ const CALL_IS_OVER: &str = "the call is over";
 #[derive(Clone, Debug)]
 pub struct Database {
     backend: Sqlite,
+    shares: Arc<Shares>,
     metrics: Arc<OnceLock<HostCallMetrics>>,
 }
 
@@ -47,7 +49,8 @@ impl Database {
         if config.max_connections == 0 {
             return Err(DatabaseError::Setting { setting: "max_connections", message: "a query needs one" });
         }
-        Ok(Self { backend: Sqlite::new(url, &config)?, metrics: Arc::default() })
+        let shares = Arc::new(Shares::new(config.share()));
+        Ok(Self { backend: Sqlite::new(url, &config)?, shares, metrics: Arc::default() })
     }
 
     /// Whether there is a database that can be read.
@@ -70,12 +73,22 @@ impl Database {
     ///
     /// At most [`MAX_ROWS`](crate::MAX_ROWS) rows of at most [`MAX_COLUMNS`](crate::MAX_COLUMNS) columns and
     /// [`MAX_BYTES`](crate::MAX_BYTES) in all; what is beyond that is an error, never a part of the answer. Dropping
-    /// the future interrupts the statement.
+    /// the future interrupts the statement. It is no plugin's query: it has no share of the connections.
     ///
     /// # Errors
     ///
     /// [`QueryError`] says which party has to act: the author of the statement, or whoever runs the database.
     pub async fn run(&self, sql: &str, parameters: Vec<Value>, deadline: Instant) -> Result<Rows, QueryError> {
+        self.run_in_turn(sql, parameters, Turn { patience: self.patience(), part: None }, deadline).await
+    }
+
+    pub(crate) async fn run_in_turn(
+        &self,
+        sql: &str,
+        parameters: Vec<Value>,
+        turn: Turn,
+        deadline: Instant,
+    ) -> Result<Rows, QueryError> {
         if sql.len() > MAX_SQL_BYTES {
             let message = format!("the statement has {} bytes, {MAX_SQL_BYTES} are allowed", sql.len());
             return Err(QueryError::Invalid(message));
@@ -88,10 +101,20 @@ impl Database {
         if deadline <= Instant::now() {
             return Err(QueryError::Unavailable(CALL_IS_OVER.to_owned()));
         }
-        match timeout_at(deadline, self.backend.query(sql, parameters)).await {
+        match timeout_at(deadline, self.backend.query(sql, parameters, turn)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(QueryError::Unavailable(CALL_IS_OVER.to_owned())),
         }
+    }
+
+    /// What a plugin may have of the connections.
+    pub(crate) fn share(&self, plugin: &str) -> Arc<Share> {
+        self.shares.of(plugin)
+    }
+
+    /// Until when a query that comes now waits for a connection.
+    pub(crate) fn patience(&self) -> Instant {
+        self.backend.patience()
     }
 
     pub(crate) fn metrics(&self) -> Option<&HostCallMetrics> {

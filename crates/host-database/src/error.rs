@@ -69,12 +69,21 @@ pub enum QueryError {
     #[error("the query is not allowed: {0}")]
     #[component(name = "not-allowed")]
     NotAllowed(String),
-    /// More rows, columns or bytes than a query may return, or a value that is too long.
-    #[error("the answer is too large: {0}")]
+    /// More rows, columns or bytes than a query may return, a value that is too long, or more memory than a statement
+    /// may take.
+    #[error("the query is too large: {0}")]
     #[component(name = "too-large")]
     TooLarge(String),
-    /// The database did not answer: it is locked, busy, missing or broken, or the call was over.
+    /// The database did not answer: it is locked, busy, missing or broken, the plugin has its share of connections
+    /// already, or the call was over.
     #[error("the database did not answer: {0}")]
     #[component(name = "unavailable")]
     Unavailable(String),
+}
+
+impl QueryError {
+    /// Whether it is more than a query may have or do, and not a mistake in it or trouble with the database.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotAllowed(_) | Self::TooLarge(_))
+    }
 }

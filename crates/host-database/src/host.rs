@@ -1,6 +1,6 @@
 //! The function of `tapline:host/database`.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use tapline_host_core::{CallState, Capability, GrantValue, Granted, TRACE_TARGET, cut, metrics::HostCallMetrics};
 use tracing::{Instrument, Span, field::Empty};
@@ -9,6 +9,8 @@ use wasmtime::{StoreContextMut, component::Linker};
 use crate::{
     config::{GRANT, GRANT_EXAMPLE, check_grant},
     database::Database,
+    error::QueryError,
+    share::{Share, Turn},
     value::Value,
 };
 
@@ -48,9 +50,26 @@ impl Capability for Database {
                         plugin = %state.plugin(), tap = %state.tap(), sql = ?cut(&sql, SPAN_SQL), rows = Empty,
                     ),
                 };
+                let share = state.grant::<Share>();
                 let query = async move {
                     let _timer = database.metrics().map(Timer::start);
-                    let result = database.run(&sql, parameters, deadline).instrument(sql_span.clone()).await;
+                    let patience = database.patience().min(deadline);
+                    let turn = match share {
+                        Some(share) => share.take(patience).await,
+                        // It is not granted, and so not linked.
+                        None => Ok(Turn { patience, part: None }),
+                    };
+                    let over_share = turn.is_err();
+                    let result = match turn {
+                        Ok(turn) => {
+                            let answer = database.run_in_turn(&sql, parameters, turn, deadline);
+                            answer.instrument(sql_span.clone()).await
+                        }
+                        Err(error) => Err(error),
+                    };
+                    if over_share || result.as_ref().is_err_and(QueryError::is_refusal) {
+                        store.data().host_call_refused(GRANT);
+                    }
                     match &result {
                         Ok(found) => {
                             if let Some(metrics) = database.metrics() {
@@ -68,9 +87,9 @@ impl Capability for Database {
         )
     }
 
-    fn grant(&self, _plugin: &str, value: &GrantValue) -> Result<Granted, String> {
+    fn grant(&self, plugin: &str, value: &GrantValue) -> Result<Granted, String> {
         check_grant(value)?;
-        Ok(Arc::new(()))
+        Ok(self.share(plugin))
     }
 }
 

@@ -19,11 +19,28 @@
 //! It cannot write, attach a file, load an extension, change a setting or call a function that is not on the list:
 //! SQLite asks an authorizer while it compiles the statement, and no text is searched for keywords. It can be slow: it
 //! is interrupted when its call ends, at the next check that SQLite makes. There is none inside of one SQL function
-//! that works on up to 4 MiB, so that a connection can stay busy for about a second longer; the caller does not wait for
-//! that. Functions that could take longer are not on the list, or are our own.
-//! It can sort and group more than fits into SQLite's cache, in temporary files that vanish with it. And SQLite makes a
-//! whole row before anybody can count it: four rows of [`MAX_COLUMNS`] values of [`MAX_BYTES`] each are the most that
-//! one connection holds at a time.
+//! that works on up to 4 MiB, nor between expressions that stand beside each other. What allocates memory is stopped
+//! there all the same; what does not can keep a connection busy for a minute or so: 50 comparisons with `LIKE`, which is
+//! how many a statement may have, or some thousand additions of numbers of 4 MiB. The caller does not wait for that, and
+//! until it is over the connection counts against the share of its plugin. Functions that could take longer are not on
+//! the list, or are our own.
+//!
+//! It can take memory: [`MAX_MEMORY`] for all that it works on, sorts and groups. That is counted where SQLite
+//! allocates, for each connection by itself, so that neither other plugins nor the program's own connections are the
+//! ones that get no more; nothing of it goes to a disk. A row that is larger than an answer may be is not copied. What
+//! all that comes to is with [`DatabaseConfig::max_connections`].
+//!
+//! SQLite takes an allocator only before it is first used. So this crate gives it one before `main`, for the whole
+//! process; what threads allocate that run no plugin's statement is passed on to SQLite's own. A program that sets an
+//! allocator of SQLite itself has no database for plugins: opening it fails.
+//!
+//! It can hold connections: a plugin has a share of them, and leaves one to others.
+//!
+//! # What is counted
+//!
+//! A query that ends with `not-allowed` or `too-large`, or gets no connection because its plugin's share is taken, is
+//! one refusal in `tapline_host_call_refusals_total`. One that is `invalid` is a mistake, also where it is one of
+//! length, and one that is `unavailable` for another reason is trouble that the plugin did not make.
 //!
 //! ```
 //! use std::time::Duration;
@@ -64,13 +81,14 @@ mod database;
 mod error;
 mod functions;
 mod host;
+mod share;
 mod sqlite;
 mod sqlite_guard;
 mod value;
 
 pub use config::{
     DEFAULT_ACQUIRE_TIMEOUT, DEFAULT_BUSY_TIMEOUT, DEFAULT_MAX_CONNECTIONS, DatabaseConfig, MAX_BYTES, MAX_COLUMNS,
-    MAX_PARAMETERS, MAX_ROWS, MAX_SQL_BYTES,
+    MAX_MEMORY, MAX_PARAMETERS, MAX_ROWS, MAX_SQL_BYTES,
 };
 pub use database::Database;
 pub use error::{DatabaseError, QueryError};

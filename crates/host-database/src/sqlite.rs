@@ -1,10 +1,10 @@
 //! SQLite: how it is opened, asked and understood.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use deadpool::{
     Runtime,
-    managed::{Object, Pool, Timeouts},
+    managed::{Pool, Timeouts},
 };
 use futures_util::TryStreamExt;
 use libsqlite3_sys as ffi;
@@ -15,17 +15,20 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteStatement, SqliteValueRef},
 };
 use tapline_host_core::cut;
+use tokio::time::Instant;
 
 use crate::{
     config::{DatabaseConfig, MAX_BYTES, MAX_COLUMNS, MAX_ROWS},
-    connections::{Connection, Connections, Known, Restless, STATEMENTS, State, plain},
+    connections::{Connection, Connections, Known, Lease, Restless, STATEMENTS, State, plain},
     error::{DatabaseError, QueryError},
+    share::Turn,
     sqlite_guard::{self, Running},
     value::{Rows, Value},
 };
 
-/// Rows that a connection reads ahead. Few, because SQLite makes a row before it can be counted, and each may have 4 MiB; more
-/// than one, because a thread that waits for the reader of each row costs more than the row.
+/// Rows that a connection reads ahead. Few, because each may have 4 MiB, and the next ones are made before the reader
+/// finds that the rows together have more; more than one, because a thread that waits for the reader of each row costs
+/// more than the row.
 const ROWS_AHEAD: usize = 4;
 /// How the transaction begins in which a statement runs for the first time, in one message to the connection's thread. Without
 /// the read, SQLite compiles with the schema that it last saw, notices a change only at the first row, and compiles again; sqlx
@@ -46,6 +49,7 @@ const MAX_MESSAGE: usize = 1024;
 pub(crate) struct Sqlite {
     pool: Pool<Connections>,
     path: Arc<Path>,
+    acquire_timeout: Duration,
 }
 
 impl Sqlite {
@@ -68,7 +72,7 @@ impl Sqlite {
                 setting: "acquire_timeout",
                 message: "nothing can measure it",
             })?;
-        Ok(Self { pool, path: path.into() })
+        Ok(Self { pool, path: path.into(), acquire_timeout: config.acquire_timeout })
     }
 
     pub(crate) async fn check(&self) -> Result<(), DatabaseError> {
@@ -90,12 +94,20 @@ impl Sqlite {
         }
     }
 
-    pub(crate) async fn query(&self, sql: &str, parameters: Vec<Value>) -> Result<Rows, QueryError> {
+    /// Until when a query that comes now waits for a connection.
+    pub(crate) fn patience(&self) -> Instant {
+        Instant::now() + self.acquire_timeout
+    }
+
+    pub(crate) async fn query(&self, sql: &str, parameters: Vec<Value>, turn: Turn) -> Result<Rows, QueryError> {
         // SQLite takes it for the end of the statement; sqlx goes on behind it, and never comes to an end.
         if sql.contains('\0') {
             return Err(QueryError::Invalid("the statement contains a NUL character".to_owned()));
         }
-        let mut connection = self.pool.get().await.map_err(|error| query_error(&plain(error), None))?;
+        let wait = Some(turn.patience.saturating_duration_since(Instant::now()));
+        let timeouts = Timeouts { wait, create: Some(self.acquire_timeout), recycle: Some(self.acquire_timeout) };
+        let connection = self.pool.timeout_get(&timeouts).await;
+        let mut connection = Lease::new(connection.map_err(|error| query_error(&plain(error), None))?, turn);
         // Declared after the connection, and so dropped before it: nobody else has the connection yet.
         let running = Arc::clone(&connection.guard).begin();
         let failure = match ask(&mut connection, &running, sql, parameters).await {
@@ -104,9 +116,15 @@ impl Sqlite {
         };
         Err(match failure {
             Failure::Refused(error) => error,
-            Failure::Database(error) => query_error(&error, running.take_refused()),
+            Failure::Database(error) => {
+                if class(&error) == Some(ffi::SQLITE_NOMEM) {
+                    // SQLite has ended the transaction by itself, of which sqlx knows nothing.
+                    connection.close();
+                }
+                query_error(&error, running.take_refused())
+            }
             Failure::Connection(error) => {
-                drop(Object::take(connection));
+                connection.close();
                 // Whatever it says: the guest's statement had no part in it.
                 unavailable(&error)
             }
@@ -120,6 +138,8 @@ fn options(path: &Path, config: &DatabaseConfig) -> SqliteConnectOptions {
         .read_only(true)
         // The authorizer refuses first. This and `read_only` hold should it have a gap.
         .pragma("query_only", "ON")
+        // What is sorted and grouped counts against the statement's memory, and never fills a disk.
+        .pragma("temp_store", "MEMORY")
         .busy_timeout(config.busy_timeout)
         .statement_cache_capacity(STATEMENTS)
         .row_buffer_size(ROWS_AHEAD)
@@ -385,25 +405,36 @@ fn unavailable(error: &sqlx::Error) -> QueryError {
     })
 }
 
-/// Whose fault it is, by the code of SQLite and never by its text. `refused` is what the authorizer had to say.
-fn query_error(error: &sqlx::Error, refused: Option<String>) -> QueryError {
+/// SQLite's code of an error.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code();
+    Some(code.and_then(|code| code.parse().ok()).unwrap_or(ffi::SQLITE_ERROR))
+}
+
+/// The lower byte is the class of an error, the rest its variety.
+fn class(error: &sqlx::Error) -> Option<i32> {
+    code(error).map(|code| code & 0xff)
+}
+
+/// Whose fault it is, by the code of SQLite and never by its text. `refused` is what the guard had to say.
+fn query_error(error: &sqlx::Error, refused: Option<QueryError>) -> QueryError {
     if let Some(refused) = refused {
-        return QueryError::NotAllowed(refused);
+        return refused;
     }
-    let sqlx::Error::Database(error) = error else {
+    let (sqlx::Error::Database(database), Some(class)) = (error, class(error)) else {
         return unavailable(error);
     };
-    let message = cut(error.message(), MAX_MESSAGE).to_owned();
-    let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(ffi::SQLITE_ERROR);
-    // The lower byte is the class of an error, the rest its variety.
-    match code & 0xff {
+    let message = cut(database.message(), MAX_MESSAGE).to_owned();
+    match class {
         ffi::SQLITE_ERROR | ffi::SQLITE_MISMATCH | ffi::SQLITE_RANGE | ffi::SQLITE_CONSTRAINT => {
             QueryError::Invalid(message)
         }
         ffi::SQLITE_AUTH => QueryError::NotAllowed(message),
         // Its varieties are about files that SQLite would have to repair before it can read.
-        ffi::SQLITE_READONLY if code == ffi::SQLITE_READONLY => QueryError::NotAllowed(message),
+        ffi::SQLITE_READONLY if code(error) == Some(ffi::SQLITE_READONLY) => QueryError::NotAllowed(message),
         ffi::SQLITE_TOOBIG => QueryError::TooLarge(message),
+        // So it says that a statement is compiled to more instructions than one may have.
+        ffi::SQLITE_NOMEM => QueryError::TooLarge("the statement has too many parts".to_owned()),
         _ => QueryError::Unavailable(message),
     }
 }
@@ -441,6 +472,18 @@ mod tests {
         let running = Arc::clone(&connection.guard).begin();
         let other = running.settled((&mut connection.sqlite).fetch_all("SELECT 2")).await;
         assert!(other.is_none(), "another one would have to be compiled");
+    }
+
+    #[tokio::test]
+    async fn what_is_sorted_stays_in_memory() {
+        let mut connection = connection().await;
+        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40)
+            SELECT length(b) FROM (SELECT randomblob(1000000) AS b FROM n) ORDER BY b";
+        for _ in 0..3 {
+            let rows = asked(&mut connection, sql, Vec::new()).await;
+            assert_eq!(rows.rows, vec![[Value::Integer(1_000_000)]; 40]);
+        }
+        assert_eq!(sqlite_guard::spilled(&mut connection.sqlite.lock_handle().await.unwrap()), 0);
     }
 
     #[tokio::test]

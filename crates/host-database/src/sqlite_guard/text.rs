@@ -14,6 +14,10 @@ use memchr::memmem;
 
 use crate::config::MAX_BYTES;
 
+/// How many different characters `trim` takes away: more than a script has. The set of them is not memory of SQLite's,
+/// which is counted; with any characters in 4 MiB it would be 50 MB.
+const MAX_CHARACTERS: usize = 1 << 16;
+
 type Function = unsafe extern "C" fn(*mut ffi::sqlite3_context, c_int, *mut *mut ffi::sqlite3_value);
 
 /// Names, numbers of arguments, and what takes the place of SQLite's own. `trim` with one argument is linear as it is.
@@ -106,15 +110,16 @@ unsafe extern "C" fn replace(context: *mut ffi::sqlite3_context, _: c_int, argum
         }
         let Some(to) = bytes(*arguments.add(2)) else { return };
         let (mut replaced, mut done) = (Vec::new(), 0);
-        for start in memmem::find_iter(text, from) {
-            replaced.extend_from_slice(&text[done..start]);
-            replaced.extend_from_slice(to);
-            done = start + from.len();
-            if replaced.len() > MAX_BYTES {
+        let ends = memmem::find_iter(text, from).map(|start| (start, to)).chain([(text.len(), &[][..])]);
+        for (end, with) in ends {
+            // Ahead of it: this memory is not SQLite's, which counts its own.
+            if replaced.len() + (end - done) + with.len() > MAX_BYTES {
                 return ffi::sqlite3_result_error_toobig(context);
             }
+            replaced.extend_from_slice(&text[done..end]);
+            replaced.extend_from_slice(with);
+            done = end + from.len();
         }
-        replaced.extend_from_slice(&text[done..]);
         answer(context, &replaced);
     }
 }
@@ -152,6 +157,9 @@ unsafe fn trim_ends(
         let mut rest = set.split(|byte| *byte == 0).next().unwrap_or_default();
         let mut characters = HashSet::new();
         while !rest.is_empty() {
+            if characters.len() == MAX_CHARACTERS {
+                return ffi::sqlite3_result_error_toobig(context);
+            }
             let (first, others) = rest.split_at(first_length(rest));
             characters.insert(first);
             rest = others;

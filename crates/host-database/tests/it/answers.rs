@@ -230,6 +230,9 @@ async fn a_statement_that_is_wrong_says_how() {
     assert!(matches!(site.error(&long).await, QueryError::Invalid(_)));
     let deep = format!("SELECT {}1{}", "abs(".repeat(200), ")".repeat(200));
     assert!(matches!(site.error(&deep).await, QueryError::Invalid(_)));
+    let parts: Vec<_> = (0..8000).map(|number| format!("x+{number}")).collect();
+    let error = site.error(&format!("SELECT 1 FROM t WHERE x IN ({})", parts.join(","))).await;
+    assert_eq!(error, QueryError::TooLarge("the statement has too many parts".to_owned()));
 }
 
 #[tokio::test]
@@ -255,6 +258,23 @@ async fn text_that_is_not_utf8_names_its_column() {
     let error = site.error("SELECT good, bad FROM t").await;
     assert!(matches!(&error, QueryError::Invalid(message) if message.contains("`bad`")), "{error:?}");
     assert_eq!(site.value("SELECT CAST(bad AS BLOB) FROM t").await, Value::Bytes(vec![0xff, 0x41]));
+}
+
+/// SQLite keeps it in UTF-16 and tells in UTF-8.
+#[tokio::test]
+async fn a_database_in_utf16_answers_as_any_other() {
+    let site =
+        Site::new("PRAGMA encoding = 'UTF-16'; CREATE TABLE t (x); INSERT INTO t VALUES ('größe'), (x'00ff')").await;
+    for _ in 0..3 {
+        let found = site.ask("SELECT x, 'ö', ? FROM t", [text("日本")]).await.unwrap();
+        assert_eq!(found.rows[0], [text("größe"), text("ö"), text("日本")]);
+        assert_eq!(found.rows[1], [Value::Bytes(vec![0, 255]), text("ö"), text("日本")]);
+        let long = "ö".repeat(1_000_000);
+        let found = site.ask("SELECT ? AS x, 1 FROM t", [text(&long)]).await.unwrap();
+        assert_eq!(found.rows, vec![[text(&long), Value::Integer(1)]; 2]);
+        let error = site.ask("SELECT ?1, ?1, ?1", [text(&long)]).await.unwrap_err();
+        assert!(matches!(error, QueryError::TooLarge(_)), "{error:?}");
+    }
 }
 
 #[tokio::test]
@@ -313,6 +333,60 @@ async fn what_the_program_writes_is_seen_at_once_and_so_are_new_columns() {
         sqlx::raw_sql(AssertSqlSafe(wide.join(";"))).execute(&mut owner).await.unwrap();
         let error = site.ask(all, []).await.unwrap_err();
         assert!(matches!(&error, QueryError::TooLarge(message) if message.contains("columns")), "{error:?}");
+    }
+}
+
+/// The columns that are found and how many rows, or why there are none.
+type Found = Result<(&'static [&'static str], usize), &'static str>;
+
+/// What becomes of the table `item`, and what a connection that has kept statements about it finds then.
+const CHANGES: [(&str, Found); 9] = [
+    ("SELECT 1", Ok((&["id", "title"], 1))),
+    ("ALTER TABLE item ADD COLUMN more DEFAULT 7", Ok((&["id", "title", "more"], 1))),
+    ("ALTER TABLE item DROP COLUMN id", Ok((&["title", "more"], 1))),
+    ("ALTER TABLE item RENAME TO aside; CREATE VIEW item AS SELECT key, b FROM other", Ok((&["key", "b"], 2))),
+    ("DROP VIEW item; CREATE VIEW item AS SELECT 1 AS title, key FROM other", Ok((&["title", "key"], 2))),
+    // Of a function that is not on the list.
+    ("DROP VIEW item; CREATE VIEW item AS SELECT total_changes() AS title, key FROM other", Err("`total_changes`")),
+    ("DROP VIEW item", Err("no such table: item")),
+    ("CREATE VIRTUAL TABLE item USING fts5 (id); INSERT INTO item VALUES ('x'), ('y'), ('z')", Ok((&["id"], 3))),
+    (
+        "DROP TABLE item; DROP TABLE aside; CREATE TABLE item (id, title); INSERT INTO item VALUES (1, 'One')",
+        Ok((&["id", "title"], 1)),
+    ),
+];
+
+/// What a connection keeps was looked at with the schema of then.
+#[tokio::test]
+async fn a_statement_that_is_kept_is_looked_at_again_when_its_table_is_another() {
+    for mode in ["DELETE", "WAL"] {
+        let schema = "CREATE TABLE item (id, title); INSERT INTO item VALUES (1, 'One');
+            CREATE TABLE other (key, a, b); INSERT INTO other VALUES ('k', 2, 3), ('l', 4, 5)";
+        // There is one connection.
+        let site = Site::new(&format!("PRAGMA journal_mode = {mode}; {schema}")).await;
+        let mut owner = site.owner().await;
+        for (change, found) in CHANGES.into_iter().cycle().take(4 * CHANGES.len()) {
+            sqlx::raw_sql(change).execute(&mut owner).await.unwrap();
+            // The second time it is kept, if it was answered.
+            for _ in 0..2 {
+                let all = site.ask("SELECT * FROM item", []).await;
+                let constant = site.ask("SELECT ? AS x FROM item", [Value::Integer(7)]).await;
+                match found {
+                    Ok((columns, rows)) => {
+                        let (all, constant) = (all.unwrap(), constant.unwrap());
+                        assert!(all.columns == columns && all.rows.len() == rows, "{change}: {all:?}");
+                        assert!(all.rows.iter().all(|row| row.len() == columns.len()), "{change}: {all:?}");
+                        assert_eq!(constant.rows, vec![[Value::Integer(7)]; rows], "{change}");
+                    }
+                    Err(why) => {
+                        for answer in [all, constant] {
+                            let error = answer.unwrap_err();
+                            assert!(error.to_string().contains(why), "{change}: {error}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! What ends a query: its deadline, a dropped future, a lock, and too many at once.
 
-use std::time::Duration;
+use std::{
+    future::{Future as _, poll_fn},
+    task::Poll,
+    time::Duration,
+};
 
 use tapline_host_database::{DatabaseConfig, QueryError, Value};
 use tokio::time::{Instant, timeout};
@@ -41,9 +45,34 @@ async fn no_function_takes_long_for_four_megabytes() {
         site.ask("SELECT replace(?, 'a', 'aa')", [Value::Text(long)]).await,
         Err(QueryError::TooLarge(_))
     ));
+    // More characters than any script has: the set of them would take memory that nobody counts.
+    let characters: String = ('\u{10000}'..='\u{2ffff}').collect();
+    assert!(matches!(site.ask("SELECT trim('a', ?)", [Value::Text(characters)]).await, Err(QueryError::TooLarge(_))));
     for call in ["json_patch('{}', '{}')", "unhex('00')"] {
         assert!(matches!(site.error(&format!("SELECT {call}")).await, QueryError::NotAllowed(_)), "{call}");
     }
+}
+
+/// SQLite looks whether it should stop where a program goes back, and these do not. Without an end of their own they
+/// would keep their connection for minutes.
+#[tokio::test]
+async fn functions_that_stand_beside_each_other_do_not_keep_a_connection() {
+    let config = DatabaseConfig { acquire_timeout: Duration::from_secs(3), ..config() };
+    let site = Site::with("CREATE TABLE t (x)", config).await;
+    let functions: Vec<_> = (0..1000).map(|number| format!("length(quote(randomblob(2000000)) || {number})")).collect();
+    let sql = format!("SELECT 1 WHERE 0 IN ({})", functions.join(", "));
+    for _ in 0..2 {
+        let error = site.database.run(&sql, vec![], Instant::now() + Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(error, QueryError::Unavailable("the call is over".to_owned()));
+        assert_eq!(site.value("SELECT 1").await, Value::Integer(1));
+    }
+    let like =
+        |count: usize| format!("SELECT 'a' IN ({})", vec!["x LIKE 'a'"; count].join(", ")) + " FROM (SELECT 1 AS x)";
+    assert_eq!(site.value(&like(50)).await, Value::Integer(0));
+    let refused = QueryError::TooLarge("it compares with LIKE or GLOB more than 50 times".to_owned());
+    assert_eq!(site.error(&like(51)).await, refused);
+    assert_eq!(site.error(&like(51).replace("LIKE", "GLOB")).await, refused);
+    assert_eq!(site.value(&like(50)).await, Value::Integer(0));
 }
 
 #[tokio::test]
@@ -52,6 +81,47 @@ async fn a_query_whose_future_is_dropped_is_stopped() {
     let far = Instant::now() + Duration::from_secs(3600);
     timeout(Duration::from_millis(50), site.database.run(ENDLESS, vec![], far)).await.unwrap_err();
     assert_eq!(timeout(PATIENCE, site.value("SELECT 1")).await.unwrap(), Value::Integer(1));
+}
+
+/// What the host needs around a statement is not stopped with it.
+#[tokio::test]
+async fn a_query_that_gave_no_answer_keeps_no_lock() {
+    let site = Site::new("PRAGMA journal_mode = DELETE; CREATE TABLE t (x); INSERT INTO t VALUES (1)").await;
+    let mut owner = site.owner().await;
+    let refused = [
+        "SELECT x, total_changes() FROM t",
+        "SELECT y FROM t",
+        "SELECT abs(-9223372036854775808) FROM t",
+        "SELECT zeroblob(4000000), zeroblob(4000000) FROM t",
+        "SELECT length(max(randomblob(4000000 - x), randomblob(4000001 - x), zeroblob(x))) FROM t",
+        "WITH RECURSIVE n(i, b) AS (SELECT 1, zeroblob(4000000) UNION SELECT i + 1, b FROM n)
+         SELECT count(*) FROM n, t",
+    ];
+    for sql in refused {
+        let _ = site.ask(sql, []).await;
+        // The owner waits for five seconds, then this fails.
+        sqlx::raw_sql("UPDATE t SET x = 1").execute(&mut owner).await.unwrap();
+    }
+    // Given up at each point at which it waits. What is asked for the first time has a transaction around it.
+    for polls in 0.. {
+        let sql = format!("SELECT x + {polls} FROM t");
+        let mut query = Box::pin(site.ask(&sql, []));
+        let mut left = polls;
+        let answered = poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            query.as_mut().poll(context).map(Some)
+        });
+        if let Some(answer) = answered.await {
+            answer.unwrap();
+            assert!(polls > 3, "it waits for a thread, several times: {polls}");
+            break;
+        }
+        drop(query);
+        sqlx::raw_sql("UPDATE t SET x = 1").execute(&mut owner).await.unwrap();
+    }
 }
 
 #[tokio::test]
