@@ -43,7 +43,9 @@ static DATABASE: LazyLock<Mutex<Fixture>> = LazyLock::new(|| {
             let item = format!(r#"{{"id":"{id}","title":"T","fields":{{"tags":["x"],"n":1}}}}"#);
             store.save(&host, tapline_store::parse_json_line(&item).unwrap()).await.unwrap();
         }
-        let database = Database::connect(&url, DatabaseConfig::default()).await.unwrap();
+        // One connection, which keeps what it has looked at.
+        let one = DatabaseConfig { max_connections: 1, acquire_timeout: PATIENCE, ..DatabaseConfig::default() };
+        let database = Database::connect(&url, one).await.unwrap();
         let content = database.run(CONTENT, Vec::new(), Instant::now() + PATIENCE).await.unwrap();
         (database, content, store)
     });
@@ -56,8 +58,8 @@ impl Fixture {
     }
 }
 
-/// Runs the statement in `bytes` with the parameters on its first line, apart by tabs: `n`, `b1`, `i12`, `f1.5`, `ttext`
-/// and `xbytes`. Bytes that begin with something else have no parameters.
+/// Runs the statement in `bytes` twice with the parameters on its first line, apart by tabs: `n`, `b1`, `i12`, `f1.5`,
+/// `ttext` and `xbytes`. Bytes that begin with something else have no parameters.
 ///
 /// # Errors
 ///
@@ -70,8 +72,25 @@ pub fn sql(bytes: &[u8]) -> Result<Rows, QueryError> {
         None => (Vec::new(), bytes),
     };
     let fixture = DATABASE.lock().unwrap_or_else(PoisonError::into_inner);
-    let answer = fixture.run(&String::from_utf8_lossy(statement), parameters, TIME);
-    match &answer {
+    let statement = String::from_utf8_lossy(statement);
+    let answer = fixture.run(&statement, parameters.clone(), TIME);
+    check(&answer);
+    // The connection knows the statement now, and does not look at it again.
+    if !matches!(answer, Err(QueryError::Unavailable(_))) {
+        let again = fixture.run(&statement, parameters, TIME);
+        check(&again);
+        if let (Ok(first), Ok(second)) = (&answer, &again) {
+            assert_eq!(first.columns, second.columns);
+        }
+    }
+    let content = fixture.run(CONTENT, Vec::new(), PATIENCE).expect("the connection is of use to the next query");
+    assert_eq!(content, fixture.content, "nothing is written");
+    answer
+}
+
+/// What holds for every answer.
+fn check(answer: &Result<Rows, QueryError>) {
+    match answer {
         Ok(rows) => {
             assert!(rows.columns.len() <= MAX_COLUMNS && rows.rows.len() <= MAX_ROWS, "{rows:?}");
             assert!(rows.rows.iter().all(|row| row.len() == rows.columns.len()), "{rows:?}");
@@ -81,9 +100,6 @@ pub fn sql(bytes: &[u8]) -> Result<Rows, QueryError> {
         }
         Err(error) => assert!(error.to_string().len() <= 4096, "{} bytes", error.to_string().len()),
     }
-    let content = fixture.run(CONTENT, Vec::new(), PATIENCE).expect("the connection is of use to the next query");
-    assert_eq!(content, fixture.content, "nothing is written");
-    answer
 }
 
 /// The values that SQLite gives back for `values`.

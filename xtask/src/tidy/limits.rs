@@ -120,6 +120,7 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
             ("crates/host-database/src/config.rs", "MAX_SQL_BYTES"),
             ("crates/host-database/src/config.rs", "MAX_PARAMETERS"),
             ("crates/host-database/src/config.rs", "MAX_COLUMNS"),
+            ("crates/host-database/src/sqlite_guard.rs", "MAX_PATTERNS"),
         ],
     ),
     // A table of SQLite's own limits: see `LIMITS` in `sqlite_guard.rs`.
