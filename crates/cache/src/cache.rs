@@ -399,10 +399,12 @@ impl ArtifactCache {
 
 /// Whether a file could not be looked at, which is no fault of the file: no descriptor is free, no memory, or the disk fails.
 fn is_of_the_system(error: &wasmtime::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| {
-        use io::ErrorKind::{InvalidData, IsADirectory, UnexpectedEof};
-        !matches!(error.kind(), InvalidData | UnexpectedEof | IsADirectory)
-    })
+    error.is::<rustix::io::Errno>()
+        || error.is::<wasmtime::OutOfMemory>()
+        || error.downcast_ref::<io::Error>().is_some_and(|error| {
+            use io::ErrorKind::{InvalidData, IsADirectory, UnexpectedEof};
+            !matches!(error.kind(), InvalidData | UnexpectedEof | IsADirectory)
+        })
 }
 
 /// Tells a file of the wrong kind from a component that does not compile: the compiler says of both that it cannot
@@ -430,6 +432,8 @@ mod tests {
         for kind in [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof, io::ErrorKind::IsADirectory] {
             assert!(!is(kind), "{kind}");
         }
+        // As the engine says that there is no room for one more mapping.
+        assert!(is_of_the_system(&wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mmap")));
         assert!(!is_of_the_system(&wasmtime::Error::msg("compiled for another engine")));
     }
 }

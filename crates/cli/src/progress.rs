@@ -18,7 +18,10 @@ static BARS: LazyLock<Option<MultiProgress>> =
 
 /// A bar on stderr, where that is a terminal.
 pub(crate) fn bar(length: usize) -> ProgressBar {
-    BARS.as_ref().map_or_else(ProgressBar::hidden, |bars| bar_of(bars, length))
+    let Some(bars) = &*BARS else { return ProgressBar::hidden() };
+    let bar = bar_of(bars, length);
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 fn bar_of(bars: &MultiProgress, length: usize) -> ProgressBar {
@@ -26,7 +29,6 @@ fn bar_of(bars: &MultiProgress, length: usize) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(TICK);
     bar
 }
 

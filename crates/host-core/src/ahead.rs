@@ -49,13 +49,17 @@ impl ReadPlugins {
             let own = shares.next();
             for (specs, places) in shares {
                 let work = &work;
-                scope.spawn(move || work(specs, places));
+                // Where the system has no thread for it, this one does its share in the end.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || work(specs, places));
             }
             if let Some((specs, places)) = own {
                 work(specs, places);
             }
         });
-        // A thread that could not be made, or that panicked, would have ended the scope with a panic.
-        Self(specs.into_iter().zip(read.into_iter().flatten()).collect())
+        let done = |(spec, read): (PluginSpec, Option<_>)| {
+            let read = read.unwrap_or_else(|| ReadPlugin::read(&spec, max_component_bytes));
+            (spec, read)
+        };
+        Self(specs.into_iter().zip(read).map(done).collect())
     }
 }

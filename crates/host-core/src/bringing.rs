@@ -80,7 +80,9 @@ impl Bringing {
             Ok(_) => state.failure = None,
             // The next call may find a slot or a compiler: that none was free is no failure of the plugin. But where it has
             // failed before, it may be its own compilation that takes the place.
-            Err(error) if error.is_of_the_moment() && state.failure.is_none() => {}
+            Err(error)
+                if error.is_of_the_moment()
+                    && !(state.failure.is_some() && matches!(**error, LoadError::CompilersBusy { .. })) => {}
             Err(error) => {
                 let (since, before) = match &state.failure {
                     Some(failure) => (failure.since, failure.attempts),

@@ -20,7 +20,7 @@ use crate::{
     readable::readable,
     runtime::Runtime,
     state::CallState,
-    text::{cut, cut_display, cut_written, escape},
+    text::{cut, cut_display, escape},
 };
 
 /// A plugin's implementation of a tap: what is the same for all its calls, looked up when the plugin was loaded.
@@ -186,6 +186,7 @@ impl Call {
             match self.code.pre.instantiate_async(&mut self.store).await {
                 Ok(instance) => {
                     self.instance = Some(instance);
+                    self.store.data_mut().limiter.instance_made();
                     return Ok(());
                 }
                 Err(error) if error.is::<PoolConcurrencyLimitError>() => {
@@ -343,12 +344,14 @@ impl Call {
         } else {
             match (stage, state.limiter.refused()) {
                 // Code of the guest was running: what it gave a host function breaks the contract.
-                (Stage::Instantiate, _) if error.is::<WasmBacktrace>() => Fault::BadAnswer { reason: readable(error) },
-                (Stage::Instantiate, _) => Fault::Engine { message: readable(error) },
+                (Stage::Instantiate, _) if error.is::<WasmBacktrace>() => {
+                    Fault::BadAnswer { reason: engine_says(error) }
+                }
+                (Stage::Instantiate, _) => Fault::Engine { message: engine_says(error) },
                 // Neither a trap nor a host function: lifting the answer failed. A guest that was to make room for something
                 // and got no memory answers an address that is none.
                 (Stage::Call, Some(refusal)) => Fault::OutOfMemory(refusal),
-                (Stage::Call, None) => Fault::BadAnswer { reason: readable(error) },
+                (Stage::Call, None) => Fault::BadAnswer { reason: engine_says(error) },
             }
         };
         self.handler().error(fault)
@@ -387,28 +390,22 @@ fn backtrace(error: &wasmtime::Error) -> String {
     text
 }
 
-/// A name from the guest's file, as its author wrote it in Rust or C++: of any length, and with anything in it.
+/// A name from the guest's file, as its author wrote it in Rust: of any length, and with anything in it. A name that a C++ compiler
+/// has made stays as it is: to read one can take exponential time (cpp_demangle 0.5 needs 24 s for a hundred bytes), on a thread that
+/// others need.
 pub(crate) fn function_name(name: &str) -> String {
     const LONGEST: usize = 200;
-    let name = cut(name, 10 * LONGEST);
-    let readable = match rustc_demangle::try_demangle(name) {
-        Ok(rust) => cut_display(&rust, LONGEST),
-        Err(_) => cpp_name(name, LONGEST).unwrap_or_else(|| cut(name, LONGEST).to_owned()),
-    };
-    escape(&readable).into_owned()
+    escape(&cut_display(&rustc_demangle::demangle(cut(name, 10 * LONGEST)), LONGEST)).into_owned()
 }
 
-/// None: no C++ compiler makes such a name.
-fn cpp_name(name: &str, longest: usize) -> Option<String> {
-    // Parts of a name stand for earlier ones. Each can double the work, also where nothing is written that would end it.
-    const MAX_REFERENCES: usize = 24;
-    let is_reference = |pair: &[u8]| matches!(pair, [b'S' | b'T', next] if next.is_ascii_digit() || next.is_ascii_uppercase() || *next == b'_');
-    if !name.starts_with("_Z") || name.as_bytes().windows(2).filter(|pair| is_reference(pair)).count() > MAX_REFERENCES
-    {
-        return None;
+/// What the engine says, with the guest's frames as we show them: its own way reads their names without a bound.
+fn engine_says(error: &wasmtime::Error) -> String {
+    if !error.is::<WasmBacktrace>() {
+        return readable(error);
     }
-    let symbol = cpp_demangle::Symbol::new(name).ok()?;
-    Some(cut_written(longest, |short| symbol.structured_demangle(short, &cpp_demangle::DemangleOptions::default())))
+    // The frames are the first in the chain.
+    let causes: Vec<String> = error.chain().skip(1).map(|cause| readable(&cause)).collect();
+    format!("{}\n{}", causes.join(": "), backtrace(error))
 }
 
 #[cfg(test)]
@@ -420,8 +417,7 @@ mod tests {
         for (mangled, name) in [
             ("_ZN5hello7in_rust17h0123456789abcdefE", "hello::in_rust"),
             ("_RNvC5hello7in_rust", "hello::in_rust"),
-            ("_ZN5hello6in_cppEi", "hello::in_cpp(int)"),
-            ("_ZNSt6vectorIiSaIiEE9push_backEOi", "std::vector<int, std::allocator<int> >::push_back(int&&)"),
+            ("_ZN5hello6in_cppEi", "_ZN5hello6in_cppEi"),
             ("in_c", "in_c"),
             ("_Zero", "_Zero"),
             ("a\nb", "a\\nb"),
@@ -431,16 +427,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_for_a_long_one_is_cut() {
-        // Each type is a pair of the one before it; and each pack is one that has nothing in it, twice.
-        let last = |count: u32| if count == 0 { "S_".to_owned() } else { format!("S{}_", count - 1) };
-        let pairs: String = (1..12).map(|count| format!("1pI{0}{0}E", last(count))).collect();
-        let packs: String = (0..12).map(|count| format!("J{0}{0}E", last(count))).collect();
-        let many = "S_".repeat(900);
-        for name in ["x".repeat(5000), format!("_Z1f1a{pairs}"), format!("_Z1fI{packs}Evv"), format!("_Z1f1a{many}")] {
+    fn a_long_name_is_cut() {
+        for name in ["x".repeat(5000), format!("_Z{}", "P".repeat(1990)), "_RMC0FGZZZ_Eu".to_owned()] {
             assert!(function_name(&name).len() <= 200, "{name}");
         }
-        assert_eq!(function_name(&format!("_Z1f1a{many}")), format!("_Z1f1a{many}")[..200]);
-        assert_eq!(function_name(&format!("_Z{}", "P".repeat(1990))).len(), 200);
     }
 }

@@ -61,6 +61,17 @@ impl Default for Compilation {
     }
 }
 
+impl Compilation {
+    /// How long to wait for another process that compiles the same plugin: so that it can be compiled here within the time that
+    /// the load has.
+    pub(crate) fn lock_patience(&self) -> Duration {
+        const SHORTEST: Duration = Duration::from_secs(1);
+        // With a worker a load has twice the time: a worker ends in time, and a thread does not.
+        let patience = if self.worker.is_some() { self.timeout } else { self.timeout / 2 };
+        patience.max(SHORTEST)
+    }
+}
+
 /// The program that compiles plugins in a process of its own: it calls [`compile_worker`] when it gets these arguments.
 #[derive(Clone, Debug)]
 pub struct CompileWorker {

@@ -260,13 +260,12 @@ pub(crate) async fn run<T: Tap>(
     // A call ends with the one around it, which drops it. That is not held against this plugin: it had no time of its own.
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
     // The limiter of an instance that was there already has its plugin's limits.
-    let (mut call, is_fresh) = match slot.used().filter(|_| narrower.is_none()) {
-        None => {
-            if let Some(stock) = &handler.plugin.stock {
-                stock.missed();
-            }
-            (Call::new(handler, code, ends, limits), true)
-        }
+    let used = slot.used();
+    if let (None, Some(stock)) = (&used, &handler.plugin.stock) {
+        stock.missed();
+    }
+    let (mut call, is_fresh) = match used.filter(|_| narrower.is_none()) {
+        None => (Call::new(handler, code, ends, limits), true),
         Some(mut call) => {
             let was_made_ahead = call.is_unused();
             call.begin_use(handler, ends);
@@ -308,7 +307,7 @@ pub(crate) async fn run<T: Tap>(
     record.used = (record.observer.is_some() || record.span.is_some()).then(|| call.used());
     if matches!(ended, Ok(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
-    } else if handler.plugin.stock.as_ref().is_some_and(|stock| !stock.is_crowded()) {
+    } else if handler.plugin.stock.is_some() {
         slot.leave(&handler.plugin, call);
     } else {
         // After a trap or a timeout always: such a store is never used again.
@@ -505,9 +504,7 @@ impl Drop for Record<'_> {
             trace::ended(span, self.outcome.as_str(), self.used);
         }
         // What a caller dropped on its way is gone, and nobody left it to whoever keeps the stock.
-        if let (Outcome::Cancelled, true, Some(stock)) = (self.outcome, self.has_slot, &self.handler.plugin.stock)
-            && !stock.is_crowded()
-        {
+        if let (Outcome::Cancelled, true, Some(stock)) = (self.outcome, self.has_slot, &self.handler.plugin.stock) {
             stock.left();
         }
         if !self.is_timed {

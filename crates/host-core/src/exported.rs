@@ -146,7 +146,7 @@ impl Functions {
             _ => return missing(NotOnDisk::NoDirectory),
         }
         let key = self.plugin.key();
-        for function in self.list.iter().take(1) {
+        if let Some(function) = self.list.first() {
             let cache = &function.handler.runtime.cache;
             if !cache.is_on_disk(key) {
                 return missing(NotOnDisk::Gone);
@@ -157,8 +157,7 @@ impl Functions {
         match again.times {
             LoadTimes { load_artifact: Some(_), .. } => Ok(again),
             LoadTimes { compile: Some(_), .. } => missing(NotOnDisk::Refused),
-            // Somebody else loaded it meanwhile.
-            _ => missing(NotOnDisk::Gone),
+            _ => missing(NotOnDisk::InMemory),
         }
     }
 

@@ -253,9 +253,14 @@ impl Host {
     ///
     /// As there.
     pub async fn load_read_lazily(&self, plugins: ReadPlugins) -> Result<Vec<Arc<Plugin>>, Vec<LoadError>> {
+        let Some(first) = plugins.0.first().map(|(spec, _)| spec.name.clone()) else { return Ok(Vec::new()) };
         let mut errors: Vec<_> = plugins.0.iter().filter_map(|(spec, _)| self.refuse_duplicate(spec).err()).collect();
         let mut loaded = Vec::with_capacity(plugins.0.len());
-        for plugin in load::load_read_lazily(&self.inner, plugins) {
+        // A grant may open a directory, on a disk that does not answer.
+        let inner = Arc::clone(&self.inner);
+        let checked = tokio::task::spawn_blocking(move || load::load_read_lazily(&inner, plugins)).await;
+        let failed = |source: tokio::task::JoinError| LoadError::Engine { plugin: first, source: source.into() };
+        for plugin in checked.map_err(|error| vec![self.inner.refused(failed(error))])? {
             match plugin {
                 Ok(plugin) => loaded.push(plugin),
                 Err(error) => errors.push(error),

@@ -116,10 +116,14 @@ pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<L
     read::apart(&plugin, read::is_small(&spec.source), move || load_lazily_now(&host, spec)).await
 }
 
-/// [`load_lazily`] for plugins that were read before. The answers are in their order. Blocks for microseconds for each.
+/// [`load_lazily`] for plugins that were read before. The answers are in their order. Blocks.
 pub(crate) fn load_read_lazily(host: &Arc<Inner>, plugins: ReadPlugins) -> Vec<Result<Loaded, LoadError>> {
     let load = |(spec, read): (PluginSpec, Result<ReadPlugin, LoadError>)| {
         let ReadPlugin { wasm, manifest, mut stages } = read?;
+        let (needs, limit) = (wasm.bytes().len() as u64, host.config.compilation.max_component_bytes);
+        if needs > limit {
+            return Err(LoadError::TooLarge { plugin: spec.name, what: "bytes", needs, limit });
+        }
         stages.skip();
         let loaded = check_plugin(host, spec, wasm, manifest)?;
         stages.end("check");

@@ -7,7 +7,8 @@ use std::{
     io::{self, Read},
     path::Path,
     sync::Arc,
-    time::SystemTime,
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tapline_cache::Wasm;
@@ -21,6 +22,9 @@ const AT_ONCE: usize = 64 << 10;
 /// So many bytes of compiled code are checked and mapped in half a millisecond. Code that was made of few bytes can have many
 /// more, for memory that is not empty.
 const MAPPED_AT_ONCE: u64 = 1 << 20;
+
+/// How long somebody who writes to a pipe is waited for.
+const WRITER: Duration = Duration::from_secs(10);
 
 /// Whether what has so many bytes is dealt with at once.
 pub(crate) fn is_small(source: &PluginSource) -> bool {
@@ -88,7 +92,16 @@ fn read_open(file: &File, max: u64, between: impl FnOnce()) -> Result<Arc<[u8]>,
     }
     let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or_default().saturating_add(1));
     // The file may grow meanwhile, or be one without a size.
-    let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(Err)? as u64;
+    let mut file_to_end = file.take(max.saturating_add(1));
+    let since = Instant::now();
+    while let Err(error) = file_to_end.read_to_end(&mut bytes) {
+        // Somebody writes to the pipe, and is not done. What was read is kept.
+        match error.kind() {
+            io::ErrorKind::WouldBlock if since.elapsed() < WRITER => thread::sleep(Duration::from_millis(1)),
+            _ => return Err(Err(error)),
+        }
+    }
+    let read = bytes.len() as u64;
     between();
     if read > max {
         return Err(Ok(read));
@@ -108,8 +121,6 @@ fn stamp(file: &Metadata) -> (u64, Option<SystemTime>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -130,6 +141,17 @@ mod tests {
         let pipe = directory.path().join("a.wasm");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         assert_eq!(*read_component(&pipe, 5).unwrap(), *b"", "it has nothing in it");
+        // One that somebody writes to slowly is read to its end.
+        let (read, mut write) = std::io::pipe().unwrap();
+        let writing = thread::spawn(move || {
+            for part in [b"01", b"23", b"45"] {
+                std::io::Write::write_all(&mut write, part).unwrap();
+                thread::yield_now();
+            }
+        });
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&read));
+        assert_eq!(*read_component(Path::new(&path), 6).unwrap(), *b"012345");
+        writing.join().unwrap();
     }
 
     #[test]

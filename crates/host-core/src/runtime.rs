@@ -58,7 +58,7 @@ impl Runtime {
                 max_entries: config.cache_size,
                 max_bytes: config.cache_max_bytes,
                 worker,
-                ..CacheConfig::default()
+                lock_patience: config.compilation.lock_patience(),
             },
         );
         Ok(Self {

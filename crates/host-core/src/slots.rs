@@ -378,12 +378,7 @@ impl Lane {
 
     /// Whether calls of the plugin run now.
     pub(crate) fn is_busy(&self) -> bool {
-        self.running() > 0
-    }
-
-    /// Calls of the plugin that run now.
-    pub(crate) fn running(&self) -> usize {
-        self.limit - self.turns.available_permits()
+        self.turns.available_permits() < self.limit
     }
 
     /// Calls of the plugin that may run at once.

@@ -1,12 +1,13 @@
 //! Instances that are made before somebody asks for them. Each serves one call, as any fresh one does.
 
 use std::{
-    num::NonZero,
+    future::{Future as _, poll_fn},
+    pin::pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    thread,
+    task::Poll,
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use crate::{
     error::LoadError,
     plugin::PluginSpec,
     pressure,
+    state::contain,
 };
 
 /// How long the demand is watched before a stock shrinks to it.
@@ -30,9 +32,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long no instance is made after one that could not be: a plugin whose start fails or never ends must not be started
 /// again and again for nobody.
 const PAUSE: Duration = Duration::from_secs(60);
-/// From so many running calls of a plugin for each core on, there is a crowd: whoever makes an instance ahead takes the core from
-/// a call that would use it, and whoever is woken to do so costs more than is saved.
-const CROWD_PER_CORE: usize = 2;
 
 /// Keeps instances of a plugin that are made ahead, and made and dropped off the caller's path. A call takes one that no
 /// other call has seen, and so isolation is that of a fresh instance; what it saves is the time to make one and to drop it.
@@ -40,7 +39,6 @@ const CROWD_PER_CORE: usize = 2;
 /// The stock follows demand between [`min`](Self::min) and [`max`](Self::max): it grows when a call finds nothing, and
 /// shrinks to what one second took of it. Each instance in it has a slot of the pool and gives it up as soon as somebody
 /// needs one, and all are dropped while this process or the machine is short of memory; a call that finds nothing makes its own.
-/// Where many calls of the plugin run for each core, none are made: no core is idle that could.
 ///
 /// What a plugin does when it starts, it does before there is a call: it sees no deadline of one, and uses none of its fuel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,28 +80,18 @@ pub(crate) struct Keeper {
     /// Something is to be made or to be dropped.
     wake: Arc<Notify>,
     is_kept: AtomicBool,
-    /// Nothing is made ahead now, and calls drop their own instances.
-    is_crowded: AtomicBool,
 }
 
 impl Keeper {
     pub(crate) fn new(stock: Stock) -> Self {
         let wake = Arc::new(Notify::new());
-        let (is_kept, is_crowded) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { stock, missed: AtomicUsize::new(0), wake, is_kept, is_crowded }
+        Self { stock, missed: AtomicUsize::new(0), wake, is_kept: AtomicBool::new(false) }
     }
 
     /// A call found no instance, and makes its own.
     pub(crate) fn missed(&self) {
-        if !self.is_crowded() {
-            self.missed.fetch_add(1, Relaxed);
-            self.wake.notify_one();
-        }
-    }
-
-    /// Whether calls drop their own instances now.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.is_crowded.load(Relaxed)
+        self.missed.fetch_add(1, Relaxed);
+        self.wake.notify_one();
     }
 
     /// A call left its instance to be dropped.
@@ -156,7 +144,6 @@ impl Demand {
 
 /// Drops what calls have left, and makes what is missing, until the plugin is gone.
 async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
-    let crowd = CROWD_PER_CORE * thread::available_parallelism().map_or(1, NonZero::get);
     let mut demand = Demand::new(stock);
     let mut period = Instant::now() + PERIOD;
     let mut not_before = Instant::now();
@@ -170,8 +157,6 @@ async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
             let Some(handler) = handler.upgrade() else { return };
             let (slots, plugin) = (&handler.runtime.slots, &handler.plugin);
             let Some(keeper) = &plugin.stock else { return };
-            let is_crowded = plugin.lane.running() > crowd;
-            keeper.is_crowded.store(is_crowded, Relaxed);
             slots.drop_spent();
             let ready = slots.unused(plugin);
             demand.look(ready, keeper.missed.swap(0, Relaxed));
@@ -180,7 +165,7 @@ async fn run(handler: Weak<Handler>, wake: Arc<Notify>, stock: Stock) {
                 slots.drop_unused(plugin, ready.saturating_sub(demand.target));
             }
             let missing = demand.target.saturating_sub(ready);
-            if !is_crowded && Instant::now() >= not_before && !make(&handler, missing).await {
+            if Instant::now() >= not_before && !make(&handler, missing).await {
                 not_before = Instant::now() + PAUSE;
             }
         }
@@ -203,18 +188,30 @@ async fn make(handler: &Arc<Handler>, count: usize) -> bool {
         let start = Instant::now();
         let deadline = start + plugin.limits.max_execution_time();
         let mut call = Call::new(handler, Arc::clone(&code), deadline, plugin.limits);
-        let started = tokio::select! {
-            biased;
-            started = code::start(&mut call, handler, None, deadline) => started,
-            // Its slot is somebody's who waits for one: what is made ahead gives way, also in the middle of its start.
-            () = slots.until_wanted() => return true,
+        let started = {
+            let mut starting = pin!(Some(code::start(&mut call, handler, None, deadline)));
+            let start = poll_fn(|context| match starting.as_mut().as_pin_mut() {
+                Some(starting) => starting.poll(context),
+                None => Poll::Pending,
+            });
+            let started = tokio::select! {
+                biased;
+                started = start => Some(started),
+                // Its slot is somebody's who waits for one: what is made ahead gives way, also in the middle of its start.
+                () = slots.until_wanted() => None,
+            };
+            // A host function that is dropped in the middle may panic, which must not end whoever keeps the stock.
+            contain(plugin.name(), &handler.tap, || starting.set(None));
+            started
         };
+        // What it used is no call's.
+        call.set_aside();
+        let Some(started) = started else { return true };
         if started.is_err() {
             tracing::debug!(plugin = %plugin.name(), "an instance could not be made ahead; calls make their own");
             return false;
         }
         plugin.metrics().made_ahead(start.elapsed());
-        call.set_aside();
         if !slot.keep(plugin, call) {
             return true;
         }

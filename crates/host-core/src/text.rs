@@ -28,31 +28,23 @@ pub fn cut(text: &str, max: usize) -> &str {
 /// The first `max` bytes of what `value` would write, cut between characters. It is not asked for more: a name in a guest's
 /// file may stand for a megabyte of text.
 pub(crate) fn cut_display(value: &dyn Display, max: usize) -> String {
-    cut_written(max, |short| write!(short, "{value:#}"))
-}
-
-/// The first `max` bytes of what `write` writes, cut between characters. It is stopped there.
-pub(crate) fn cut_written(max: usize, write: impl FnOnce(&mut Short) -> fmt::Result) -> String {
+    struct Short {
+        text: String,
+        left: usize,
+    }
+    impl Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let kept = cut(text, self.left);
+            self.text.push_str(kept);
+            // A character that does not fit is the end as well.
+            self.left = if kept.len() < text.len() { 0 } else { self.left - kept.len() };
+            if kept.len() < text.len() { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
     let mut short = Short { text: String::new(), left: max };
     // An error is the end of the room.
-    let _ = write(&mut short);
+    let _ = write!(short, "{value:#}");
     short.text
-}
-
-/// Text that has an end: see [`cut_written`].
-pub(crate) struct Short {
-    text: String,
-    left: usize,
-}
-
-impl Write for Short {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let kept = cut(text, self.left);
-        self.text.push_str(kept);
-        // A character that does not fit is the end as well.
-        self.left = if kept.len() < text.len() { 0 } else { self.left - kept.len() };
-        if kept.len() < text.len() { Err(fmt::Error) } else { Ok(()) }
-    }
 }
 
 /// `text` with escapes, as in a Rust string, for everything that could start a line, move a cursor or turn the

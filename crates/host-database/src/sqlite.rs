@@ -96,7 +96,9 @@ impl Sqlite {
 
     /// Until when a query that comes now waits for a connection.
     pub(crate) fn patience(&self) -> Instant {
-        Instant::now() + self.acquire_timeout
+        // A moment that is too far away cannot be named: nobody waits for a year.
+        const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+        Instant::now() + self.acquire_timeout.min(FOR_EVER)
     }
 
     pub(crate) async fn query(&self, sql: &str, parameters: Vec<Value>, turn: Turn) -> Result<Rows, QueryError> {

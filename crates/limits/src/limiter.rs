@@ -59,8 +59,8 @@ pub struct StoreLimiter {
     memory_bytes: u64,
     peak_bytes: u64,
     table_elements: u64,
-    /// Those that tables did not begin with.
-    grown_table_elements: u64,
+    /// Those that tables began with.
+    first_table_elements: u64,
     refused_growths: u64,
     refused: Option<Refusal>,
     /// The last granted growth and the peak before it, until it is known to have failed.
@@ -84,7 +84,7 @@ impl StoreLimiter {
             memory_bytes: 0,
             peak_bytes: 0,
             table_elements: 0,
-            grown_table_elements: 0,
+            first_table_elements: 0,
             refused_growths: 0,
             refused: None,
             granted: None,
@@ -116,10 +116,15 @@ impl StoreLimiter {
         self.peak_bytes
     }
 
-    /// Elements by which the store's tables have grown since they were made.
+    /// The instance is there: what tables have now is what they began with.
+    pub fn instance_made(&mut self) {
+        self.first_table_elements = self.table_elements;
+    }
+
+    /// Elements by which the store's tables have grown since then.
     #[must_use]
     pub fn grown_table_elements(&self) -> u64 {
-        self.grown_table_elements
+        self.table_elements.saturating_sub(self.first_table_elements)
     }
 
     /// How many growths were not granted, of memories and of tables.
@@ -178,11 +183,7 @@ impl StoreLimiter {
                     tracker.grown(added);
                 }
             }
-            RefusalKind::TableElements => {
-                self.table_elements = sum;
-                // A table that is made grows from nothing.
-                self.grown_table_elements += if current > 0 { added } else { 0 };
-            }
+            RefusalKind::TableElements => self.table_elements = sum,
         }
         true
     }

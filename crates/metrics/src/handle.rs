@@ -2,7 +2,7 @@
 //!
 //! A handle of [`Metrics::disabled`](crate::Metrics::disabled) is empty, and recording with it is one comparison.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,8 +102,10 @@ pub struct PluginMetrics(Option<Arc<PluginSeries>>);
 
 struct PluginSeries {
     name: String,
-    /// For the series of capabilities, which are made when they move for the first time.
+    /// For the series of capabilities that nobody has named when the plugin was loaded.
     families: Arc<Families>,
+    /// By capability.
+    refusals: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     instantiate: Arc<Histogram>,
     teardown: Arc<Histogram>,
     reuses: Arc<AtomicU64>,
@@ -125,6 +127,18 @@ struct PluginSeries {
     log_lines_dropped: Arc<AtomicU64>,
 }
 
+impl PluginSeries {
+    fn refusals_of(&self, capability: &str) -> Arc<AtomicU64> {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = refusals.get(capability) {
+            return Arc::clone(known);
+        }
+        let made = self.families.number(Id::HostCallRefusals, &[&self.name, capability]);
+        refusals.insert(capability.to_owned(), Arc::clone(&made));
+        made
+    }
+}
+
 /// Without the figures of all plugins.
 impl fmt::Debug for PluginMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +152,7 @@ impl PluginMetrics {
             Arc::new(PluginSeries {
                 name: plugin.to_owned(),
                 families: Arc::clone(families),
+                refusals: Mutex::default(),
                 startup: families.module_histogram(Id::Startup, plugin),
                 last_startup: families.module_number(Id::StartupMs, plugin),
                 last_startup_of_any: families.number(Id::RiptideColdStart, &[]),
@@ -254,15 +269,14 @@ impl PluginMetrics {
     /// The plugin is granted this capability: what that refuses stands at 0 until it moves.
     pub fn may_refuse(&self, capability: &str) {
         if let Some(series) = &self.0 {
-            series.families.number(Id::HostCallRefusals, &[&series.name, capability]);
+            series.refusals_of(capability);
         }
     }
 
-    /// A host function of this capability refused what the guest asked for. Looks the series up, which is for what is seldom.
+    /// A host function of this capability refused what the guest asked for. Takes a lock of the plugin alone.
     pub fn host_call_refused(&self, capability: &'static str) {
         if let Some(series) = &self.0 {
-            let refusals = series.families.number(Id::HostCallRefusals, &[&series.name, capability]);
-            refusals.fetch_add(1, Relaxed);
+            series.refusals_of(capability).fetch_add(1, Relaxed);
         }
     }
 

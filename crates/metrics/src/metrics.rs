@@ -63,7 +63,7 @@ pub struct PoolCounts {
     pub waits: u64,
     /// The time of all those waits together.
     pub waited_seconds: f64,
-    /// Calls that found no slot, and those for which there was no place to wait.
+    /// Calls that found no slot or no code in time, and those for which there was no place to wait.
     pub overloaded: u64,
 }
 

@@ -10,6 +10,7 @@ use std::{
     task::Poll,
 };
 
+use futures_util::future::join_all;
 use tapline_benches::plugin_path;
 use tapline_content::{Field, Header, Item, ItemView, Value, register};
 use tapline_host_core::{
@@ -118,6 +119,18 @@ impl Calls {
         });
         let items = commands.chain([""]).map(|command| Ok((command, item(command)?)));
         Ok(Self { host, items: items.collect::<Result<_, Box<dyn Error>>>()? })
+    }
+
+    /// Fills the stacks of as many calls as there can be, several times: a stack that a guest has filled stays with the pool, and
+    /// which of them a later call gets is chance.
+    pub(crate) async fn fill_stacks(&self, tally: &mut Tally) {
+        let (make, expected) = (Make::Act(2), Outcome::StackOverflow);
+        for _ in 0..5 {
+            let all = (0..self.host.slots().1).map(|_| self.host.dispatch(Act, &2));
+            for outcome in join_all(all).await {
+                tally.note::<Act, _>(&[Act::NAME], outcome, make, expected, |_| false);
+            }
+        }
     }
 
     /// Takes the plugins out that keep instances, which then have no slot any more.

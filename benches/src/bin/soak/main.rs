@@ -105,6 +105,7 @@ fn soak(length: Length, slots: u32, max_growth: u64, mut say: impl FnMut(&str)) 
         let started = Instant::now();
         let calls = Arc::new(Calls::new(slots).await?);
         let mut tally = run(&calls, length.warm_up(slots), ONE_FAULT_IN_WHEN_COLD, &mut say).await?;
+        calls.fill_stacks(&mut tally).await;
         let warm = resident_bytes()?;
         say(&format!("warm after {} taps, {} of them faults: {}", tally.taps(), tally.faults(), mebibytes(warm)));
         let measured = run(&calls, length, ONE_FAULT_IN, &mut say).await?;

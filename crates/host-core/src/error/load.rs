@@ -338,6 +338,9 @@ pub enum NotOnDisk {
     /// The directory has no such file: it could not be written, or has made room for others.
     #[error("the directory for compiled code has no file of it")]
     Gone,
+    /// Somebody else has loaded it meanwhile.
+    #[error("it is in memory again, because somebody else loaded it")]
+    InMemory,
     /// The file was refused, as one that is damaged is, and the plugin was compiled anew.
     #[error("its file was refused, and it was compiled anew")]
     Refused,
@@ -374,7 +377,8 @@ impl LoadError {
     /// Why, for the metrics.
     pub(crate) fn reason(&self) -> LoadRefused {
         match self {
-            _ if self.is_of_the_moment() => LoadRefused::Busy,
+            Self::CompilersBusy { .. } => LoadRefused::Busy,
+            Self::Probe { .. } if self.is_of_the_moment() => LoadRefused::Busy,
             Self::Read { .. } | Self::Changed { .. } | Self::NotOnDisk { .. } => LoadRefused::Read,
             Self::NotWasm { .. } | Self::CoreModule { .. } | Self::Invalid { .. } | Self::Metadata { .. } => {
                 LoadRefused::Invalid
@@ -385,9 +389,7 @@ impl LoadError {
             Self::NoTap { .. } | Self::NoFunction { .. } | Self::TapTwice { .. } | Self::Signature { .. } => {
                 LoadRefused::Export
             }
-            Self::CompileTimedOut { .. } | Self::CompileOutOfMemory { .. } | Self::CompilersBusy { .. } => {
-                LoadRefused::CompileLimit
-            }
+            Self::CompileTimedOut { .. } | Self::CompileOutOfMemory { .. } => LoadRefused::CompileLimit,
             Self::TooLarge { .. } => LoadRefused::TooLarge,
             Self::Compile { .. } | Self::FeatureOff { .. } => LoadRefused::Compile,
             Self::Probe { .. } => LoadRefused::Start,

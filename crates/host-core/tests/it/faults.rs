@@ -79,7 +79,6 @@ async fn a_dispatch_can_allow_less_than_a_plugin_has_and_never_more() {
     assert_serves(&host).await;
 }
 
-/// Fuel counts where the plugin is metered, and nowhere else.
 /// What a plugin uses to be loaded and to be made ahead is no call's.
 #[tokio::test]
 async fn fuel_that_is_used_to_start_is_counted_for_no_call_but_its_own() {
@@ -94,6 +93,7 @@ async fn fuel_that_is_used_to_start_is_counted_for_no_call_but_its_own() {
     assert!(used() > 900, "a fresh instance starts within the call: {}", used());
 }
 
+/// Fuel counts where the plugin is metered, and nowhere else.
 #[tokio::test]
 async fn a_dispatch_can_allow_less_fuel_and_a_smaller_table() {
     let host = host();

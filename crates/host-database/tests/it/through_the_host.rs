@@ -223,7 +223,7 @@ async fn a_connection_that_is_still_busy_counts_for_its_plugin() {
     let config = DatabaseConfig { max_connections: 2, acquire_timeout: Duration::from_secs(1), busy_timeout: PATIENCE };
     let site = Site::with("CREATE TABLE t (x)", config).await;
     let host = host(&site);
-    load(&host, "greedy", plugin(NUMBER, COUNT, 1), 2_000).await;
+    load(&host, "greedy", plugin(NUMBER, COUNT, 1), 4_000).await;
     let mut owner = site.owner().await;
     sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut owner).await.unwrap();
     let first = host.dispatch(Number, &5).await.unwrap();
