@@ -1,7 +1,7 @@
 //! A site whose plugins are replaced all the time: what `cargo xtask observability` watches.
 //!
-//! It serves documents through the sample plugins in a directory, with a pool that is too small, and loads one of the
-//! plugins anew every second, as a rollout does. Prints `listening on http://ADDRESS`; ends with SIGTERM or Ctrl-C.
+//! It serves documents through the sample plugins in a directory, with a pool that is too small, and every second loads a new version of
+//! one of them, as a rollout does, and the code of another from disk, as a start does. Prints `listening on http://ADDRESS`; ends with SIGTERM or Ctrl-C.
 //!
 //! `rollout PLUGINS DOCUMENT...`: the directory with the components, and the documents or directories of them.
 
@@ -13,7 +13,7 @@ use std::{
 };
 
 use tapline_content::register;
-use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec};
+use tapline_host_core::{Host, HostConfig, PluginName, PluginSpec, Stock};
 use tapline_host_database::{Database, DatabaseConfig};
 use tapline_host_log::Log;
 use tapline_server::{Server, ServerConfig, SpecSource};
@@ -22,8 +22,10 @@ use tokio::net::TcpListener;
 
 const PLUGINS: [&str; 6] = ["seo", "reading-time", "related", "house-style", "embargo", "audit-log"];
 
-/// Loaded anew again and again.
+/// A new version of it is loaded again and again.
 const REPLACED: &str = "reading-time";
+/// Has instances that are made ahead, and is called with each page.
+const STOCKED: &str = "embargo";
 
 /// Less than a page with its plugins takes at once, so that calls wait.
 const POOL: u32 = 2;
@@ -61,22 +63,36 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::new(host.clone(), store, ServerConfig { specs: Some(specs), ..ServerConfig::default() });
     let replacing = async {
         let mut every = tokio::time::interval(Duration::from_secs(1));
-        loop {
+        let functions = host.load_functions(spec(&plugins, STOCKED)?).await?;
+        let replaced = std::fs::read(file(&plugins, REPLACED))?;
+        for version in 0_u32.. {
             every.tick().await;
+            functions.load_again().await?;
             host.unload(&PluginName::new(REPLACED)?).await?;
-            host.load(spec(&plugins, REPLACED)?).await?;
+            // A custom section more: an empty name, and the number of the version.
+            let bytes = [&replaced[..], &[0, 5, 0], &version.to_le_bytes()].concat();
+            host.load(PluginSpec::bytes(PluginName::new(REPLACED)?, bytes)).await?;
         }
+        Ok(())
     };
     tokio::select! {
         served = server.serve(listener, asked_to_end()) => drop(served?),
-        failed = replacing => return failed,
+        ended = replacing => return ended,
     }
     Ok(())
 }
 
 fn spec(directory: &Path, plugin: &str) -> Result<PluginSpec, Box<dyn Error>> {
-    let spec = PluginSpec::file(PluginName::new(plugin)?, directory.join(plugin).with_extension("wasm"));
-    Ok(if plugin == "related" { spec.grant("database", "read") } else { spec })
+    let spec = PluginSpec::file(PluginName::new(plugin)?, file(directory, plugin));
+    Ok(match plugin {
+        "related" => spec.grant("database", "read"),
+        STOCKED => PluginSpec { stock: Some(Stock { min: 1, max: 1 }), ..spec },
+        _ => spec,
+    })
+}
+
+fn file(directory: &Path, plugin: &str) -> PathBuf {
+    directory.join(plugin).with_extension("wasm")
 }
 
 #[cfg(unix)]
