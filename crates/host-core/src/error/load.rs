@@ -486,6 +486,7 @@ impl LoadError {
                 "give the host one: `directory` under [cache]".to_owned()
             }
             Self::NotOnDisk { why: NotOnDisk::Unusable(reason), .. } => return reason.hint().map(str::to_owned),
+            Self::NotOnDisk { why: NotOnDisk::InMemory, .. } => "load it while nobody else does".to_owned(),
             Self::NotOnDisk { .. } => {
                 "see in the log why it was not kept, and how much the directory may have".to_owned()
             }
