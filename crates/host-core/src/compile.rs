@@ -65,7 +65,8 @@ impl Compilation {
     /// How long to wait for another process that compiles the same plugin: so that it can be compiled here within the time that
     /// the load has.
     pub(crate) fn lock_patience(&self) -> Duration {
-        const SHORTEST: Duration = Duration::from_secs(1);
+        // What another process is at takes seconds; to give up earlier would compile everything twice.
+        const SHORTEST: Duration = Duration::from_secs(5);
         // With a worker a load has twice the time: a worker ends in time, and a thread does not.
         let patience = if self.worker.is_some() { self.timeout } else { self.timeout / 2 };
         patience.max(SHORTEST)
