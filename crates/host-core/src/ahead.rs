@@ -18,7 +18,7 @@ pub(crate) struct ReadPlugin {
 }
 
 impl ReadPlugin {
-    fn read(spec: &PluginSpec, max_component_bytes: u64) -> Result<Self, LoadError> {
+    pub(crate) fn read(spec: &PluginSpec, max_component_bytes: u64) -> Result<Self, LoadError> {
         let mut stages = Stages::begin();
         let wasm = read::read_now(&spec.name, &spec.source, max_component_bytes)?;
         stages.end("read");

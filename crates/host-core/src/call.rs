@@ -391,8 +391,7 @@ fn backtrace(error: &wasmtime::Error) -> String {
 }
 
 /// A name from the guest's file, as its author wrote it in Rust: of any length, and with anything in it. A name that a C++ compiler
-/// has made stays as it is: to read one can take exponential time (cpp_demangle 0.5 needs 24 s for a hundred bytes), on a thread that
-/// others need.
+/// has made stays as it is: to read one can take time that is exponential in its length, on a thread that others need.
 pub(crate) fn function_name(name: &str) -> String {
     const LONGEST: usize = 200;
     escape(&cut_display(&rustc_demangle::demangle(cut(name, 10 * LONGEST)), LONGEST)).into_owned()

@@ -118,26 +118,22 @@ pub(crate) async fn load_lazily(host: &Arc<Inner>, spec: PluginSpec) -> Result<L
 
 /// [`load_lazily`] for plugins that were read before. The answers are in their order. Blocks.
 pub(crate) fn load_read_lazily(host: &Arc<Inner>, plugins: ReadPlugins) -> Vec<Result<Loaded, LoadError>> {
-    let load = |(spec, read): (PluginSpec, Result<ReadPlugin, LoadError>)| {
-        let ReadPlugin { wasm, manifest, mut stages } = read?;
-        let (needs, limit) = (wasm.bytes().len() as u64, host.config.compilation.max_component_bytes);
-        if needs > limit {
-            return Err(LoadError::TooLarge { plugin: spec.name, what: "bytes", needs, limit });
-        }
-        stages.skip();
-        let loaded = check_plugin(host, spec, wasm, manifest)?;
-        stages.end("check");
-        loaded.plugin.code.begun(stages);
-        Ok(loaded)
-    };
-    plugins.0.into_iter().map(load).collect()
+    plugins.0.into_iter().map(|(spec, read)| load_read(host, spec, read?)).collect()
 }
 
 fn load_lazily_now(host: &Arc<Inner>, spec: PluginSpec) -> Result<Loaded, LoadError> {
-    let mut stages = Stages::begin();
-    let wasm = read::read_now(&spec.name, &spec.source, host.config.compilation.max_component_bytes)?;
-    stages.end("read");
-    let manifest = Manifest::read(&spec.name, wasm.bytes())?;
+    let read = ReadPlugin::read(&spec, host.config.compilation.max_component_bytes)?;
+    load_read(host, spec, read)
+}
+
+fn load_read(host: &Arc<Inner>, spec: PluginSpec, read: ReadPlugin) -> Result<Loaded, LoadError> {
+    let ReadPlugin { wasm, manifest, mut stages } = read;
+    // Whoever read it may have known another limit.
+    let (needs, limit) = (wasm.bytes().len() as u64, host.config.compilation.max_component_bytes);
+    if needs > limit {
+        return Err(LoadError::TooLarge { plugin: spec.name, what: "bytes", needs, limit });
+    }
+    stages.skip();
     let loaded = check_plugin(host, spec, wasm, manifest)?;
     stages.end("check");
     loaded.plugin.code.begun(stages);
