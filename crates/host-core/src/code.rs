@@ -244,14 +244,20 @@ pub(crate) async fn link(
         Some(artifact) => artifact,
         None => find_or_compile(host, plugin, runtime).await?,
     };
-    // Without the wait for a place to compile in, for a thread, or for another process.
-    stages.end_with(if artifact.source == Source::Compiled { "compile" } else { "load artifact" }, artifact.work);
     let level = level(&artifact);
     host.metrics.cache_loaded(level);
+    // Without the wait for a place to compile in, for a thread, or for another process.
     match level {
-        CacheLevel::Compiled => host.metrics.compiled(artifact.work),
-        CacheLevel::Disk => host.metrics.artifact_loaded(artifact.work),
-        _ => {}
+        CacheLevel::Compiled => {
+            stages.end_with("compile", artifact.work);
+            host.metrics.compiled(artifact.work);
+        }
+        CacheLevel::Disk => {
+            stages.end_with("load artifact", artifact.work);
+            host.metrics.artifact_loaded(artifact.work);
+        }
+        // It was in memory.
+        _ => stages.skip(),
     }
     let pre = runtime
         .linker

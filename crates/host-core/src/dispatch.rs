@@ -261,8 +261,8 @@ pub(crate) async fn run<T: Tap>(
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
     // The limiter of an instance that was there already has its plugin's limits.
     let used = slot.used();
-    if let (None, Some(stock)) = (&used, &handler.plugin.stock) {
-        stock.missed();
+    if let Some(stock) = handler.plugin.stock() {
+        if used.is_some() { stock.found() } else { stock.missed() }
     }
     let (mut call, is_fresh) = match used.filter(|_| narrower.is_none()) {
         None => (Call::new(handler, code, ends, limits), true),
@@ -307,8 +307,8 @@ pub(crate) async fn run<T: Tap>(
     record.used = (record.observer.is_some() || record.span.is_some()).then(|| call.used());
     if matches!(ended, Ok(Ok(Ok(_)))) && narrower.is_none() && call.end_use() {
         slot.keep(&handler.plugin, call);
-    } else if handler.plugin.stock.is_some() {
-        slot.leave(&handler.plugin, call);
+    } else if let Some(stock) = handler.plugin.stock() {
+        slot.leave(&handler.plugin, stock, call);
     } else {
         // After a trap or a timeout always: such a store is never used again.
         drop(call);
@@ -504,7 +504,7 @@ impl Drop for Record<'_> {
             trace::ended(span, self.outcome.as_str(), self.used);
         }
         // What a caller dropped on its way is gone, and nobody left it to whoever keeps the stock.
-        if let (Outcome::Cancelled, true, Some(stock)) = (self.outcome, self.has_slot, &self.handler.plugin.stock) {
+        if let (Outcome::Cancelled, true, Some(stock)) = (self.outcome, self.has_slot, self.handler.plugin.stock()) {
             stock.left();
         }
         if !self.is_timed {

@@ -27,7 +27,9 @@ use crate::{
     exported::{self, Functions},
     load,
     plugin::{Plugin, PluginSpec},
+    pressure::Pressure,
     profile::Profile,
+    read,
     runtime::Runtime,
     slots::Slots,
     stock,
@@ -61,9 +63,9 @@ pub(crate) struct Inner {
 /// What is loaded. Never changed: a load makes a new one.
 #[derive(Default)]
 pub(crate) struct Registry {
-    pub(crate) plugins: BTreeMap<PluginName, load::Loaded>,
+    pub(crate) plugins: BTreeMap<PluginName, Arc<load::Loaded>>,
     /// One for each tap of the host, in the same order.
-    pub(crate) taps: Vec<Option<Resolved>>,
+    pub(crate) taps: Vec<Option<Arc<Resolved>>>,
 }
 
 impl Registry {
@@ -105,9 +107,17 @@ pub struct HostBuilder {
     capabilities: Vec<Box<dyn Capability>>,
     taps: Vec<TapKind>,
     profile: Option<Profile>,
+    pressure: Pressure,
 }
 
 impl HostBuilder {
+    /// Where to ask whether memory is short.
+    #[cfg(test)]
+    pub(crate) fn pressure(mut self, pressure: Pressure) -> Self {
+        self.pressure = pressure;
+        self
+    }
+
     /// Replaces the settings.
     #[must_use]
     pub fn config(mut self, config: HostConfig) -> Self {
@@ -157,7 +167,7 @@ impl HostBuilder {
         metrics.set_build_info(env!("CARGO_PKG_VERSION"), tapline_cache::WASMTIME_VERSION);
         metrics.set_pool_slots(u64::from(self.config.pool_size));
         let memory = MemoryTracker::default();
-        let slots = Arc::new(Slots::new(&self.config, metrics.clone()));
+        let slots = Arc::new(Slots::new(&self.config, self.pressure, metrics.clone()));
         let (memory_of_plain, profile) = (memory.clone(), self.profile);
         let plain = Runtime::new(&self.config, false, &self.capabilities, memory_of_plain, slots, profile)?;
         let plain = Arc::new(plain);
@@ -242,9 +252,8 @@ impl Host {
     pub async fn load_all_lazily(&self, specs: Vec<PluginSpec>) -> Result<Vec<Arc<Plugin>>, Vec<LoadError>> {
         let Some(first) = specs.first().map(|spec| spec.name.clone()) else { return Ok(Vec::new()) };
         let max = self.inner.config.compilation.max_component_bytes;
-        let read = tokio::task::spawn_blocking(move || ReadPlugins::read(specs, max)).await;
-        let failed = |source: tokio::task::JoinError| LoadError::Engine { plugin: first, source: source.into() };
-        self.load_read_lazily(read.map_err(|error| vec![self.inner.refused(failed(error))])?).await
+        let read = read::apart(&first, false, move || Ok(ReadPlugins::read(specs, max))).await;
+        self.load_read_lazily(read.map_err(|error| vec![self.inner.refused(error)])?).await
     }
 
     /// [`Host::load_all_lazily`] for plugins that were read while the host was built.
@@ -258,9 +267,8 @@ impl Host {
         let mut loaded = Vec::with_capacity(plugins.0.len());
         // A grant may open a directory, on a disk that does not answer.
         let inner = Arc::clone(&self.inner);
-        let checked = tokio::task::spawn_blocking(move || load::load_read_lazily(&inner, plugins)).await;
-        let failed = |source: tokio::task::JoinError| LoadError::Engine { plugin: first, source: source.into() };
-        for plugin in checked.map_err(|error| vec![self.inner.refused(failed(error))])? {
+        let checked = read::apart(&first, false, move || Ok(load::load_read_lazily(&inner, plugins))).await;
+        for plugin in checked.map_err(|error| vec![self.inner.refused(error)])? {
             match plugin {
                 Ok(plugin) => loaded.push(plugin),
                 Err(error) => errors.push(error),
@@ -293,7 +301,7 @@ impl Host {
         let mut added = Vec::with_capacity(loaded.len());
         for loaded in loaded {
             let plugin = Arc::clone(&loaded.plugin);
-            if plugins.insert(plugin.name.clone(), loaded).is_some() {
+            if plugins.insert(plugin.name.clone(), Arc::new(loaded)).is_some() {
                 return Err(LoadError::Duplicate { plugin: plugin.name.clone() });
             }
             added.push(plugin);
@@ -334,21 +342,22 @@ impl Host {
     /// # Errors
     ///
     /// The order of a tap has no solution. Everything is as it was.
-    pub(crate) fn install(&self, plugins: BTreeMap<PluginName, load::Loaded>) -> Result<(), LoadError> {
-        let taps = load::resolve(&self.inner.taps, &plugins)?;
+    pub(crate) fn install(&self, plugins: BTreeMap<PluginName, Arc<load::Loaded>>) -> Result<(), LoadError> {
+        let before = self.registry();
+        let changed = load::changed(&before.plugins, &plugins);
+        let taps = load::resolve(&self.inner.taps, &plugins, &before.taps, &changed)?;
         self.inner.metrics.set_plugins_loaded(plugins.len() as u64);
+        let changed: Vec<_> = changed.into_iter().cloned().collect();
         let installed = Arc::new(Registry { plugins, taps });
-        let before = {
-            let mut registry = self.inner.registry.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *registry, Arc::clone(&installed))
-        };
-        for loaded in installed.plugins.values().filter(|loaded| loaded.enabled) {
+        *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&installed);
+        let (called, gone): (Vec<_>, Vec<_>) = changed.iter().partition(|loaded| installed.calls(&loaded.plugin));
+        for loaded in called {
             loaded.plugin.retired.store(false, Relaxed);
             loaded.plugin.show_size();
             // Any of them makes the same instances.
             loaded.handlers().take(1).for_each(stock::keep);
         }
-        for gone in before.plugins.values().filter(|loaded| !installed.calls(&loaded.plugin)) {
+        for gone in gone {
             self.inner.plain.slots.retire(&gone.plugin);
             // A breaker that is gone is not open.
             gone.handlers().for_each(|handler| handler.metrics.set_breaker_state(0));
@@ -446,7 +455,7 @@ impl Host {
         self.inner.metrics.set_memory(memory.current_pages, memory.peak_pages, memory.refused_growths);
         let kept: u64 = self.runtimes().map(|runtime| runtime.kept_bytes()).sum();
         self.inner.metrics.set_pool_resident(kept.saturating_add(memory.current_pages.saturating_mul(PAGE_BYTES)));
-        for handler in self.registry().plugins.values().flat_map(load::Loaded::handlers) {
+        for handler in self.registry().plugins.values().flat_map(|loaded| loaded.handlers()) {
             handler.metrics.set_breaker_state(handler.breaker.status(handler).gauge());
         }
         &self.inner.metrics
@@ -485,7 +494,7 @@ impl Host {
     #[must_use]
     pub fn breakers(&self) -> Vec<BreakerStatus> {
         let registry = self.registry();
-        let handlers = registry.plugins.values().flat_map(load::Loaded::handlers);
+        let handlers = registry.plugins.values().flat_map(|loaded| loaded.handlers());
         handlers.map(|handler| handler.breaker.status(handler)).collect()
     }
 

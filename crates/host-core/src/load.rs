@@ -1,6 +1,7 @@
 //! Loading: everything that is checked before a plugin may answer a dispatch.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -209,13 +210,45 @@ pub(crate) fn check(
     Ok(Checked { plugin, runtime: Arc::clone(runtime), breaker, taps })
 }
 
-/// The handlers of each tap of the host, in the order of its taps. `None`: no plugin implements the tap.
+/// What is in one of them and not, as it is, in the other: by name, the old one before the new one.
+pub(crate) fn changed<'a>(
+    before: &'a BTreeMap<PluginName, Arc<Loaded>>,
+    after: &'a BTreeMap<PluginName, Arc<Loaded>>,
+) -> Vec<&'a Arc<Loaded>> {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    let mut changed = Vec::new();
+    loop {
+        let first = match (before.peek(), after.peek()) {
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return changed,
+        };
+        let old = if first.is_le() { before.next() } else { None };
+        let new = if first.is_ge() { after.next() } else { None };
+        match (old, new) {
+            (Some((_, old)), Some((_, new))) if Arc::ptr_eq(old, new) => {}
+            _ => changed.extend(old.into_iter().chain(new).map(|(_, loaded)| loaded)),
+        }
+    }
+}
+
+/// The handlers of each tap of the host, in the order of its taps. `None`: no plugin implements the tap. A tap that none of
+/// the plugins implements that have changed stays as it was before.
 pub(crate) fn resolve(
     taps: &[(Contract, TapKind)],
-    plugins: &BTreeMap<PluginName, Loaded>,
-) -> Result<Vec<Option<Resolved>>, LoadError> {
-    let mut resolved = Vec::new();
-    for (contract, kind) in taps {
+    plugins: &BTreeMap<PluginName, Arc<Loaded>>,
+    before: &[Option<Arc<Resolved>>],
+    changed: &[&Arc<Loaded>],
+) -> Result<Vec<Option<Arc<Resolved>>>, LoadError> {
+    let mut resolved = Vec::with_capacity(taps.len());
+    for (index, (contract, kind)) in taps.iter().enumerate() {
+        if let Some(as_before) = before.get(index)
+            && !changed.iter().any(|loaded| loaded.handlers.contains_key(kind.name))
+        {
+            resolved.push(as_before.clone());
+            continue;
+        }
         let mut wishes = Vec::new();
         for (name, loaded) in plugins.iter().filter(|(_, loaded)| loaded.enabled) {
             if let Some((_, placement)) = loaded.handlers.get(kind.name) {
@@ -237,7 +270,7 @@ pub(crate) fn resolve(
             .filter_map(|name| plugins.get(name)?.handlers.get(kind.name))
             .map(|(handler, _)| Arc::clone(handler))
             .collect();
-        resolved.push(Some(Resolved { order, handlers }));
+        resolved.push(Some(Arc::new(Resolved { order, handlers })));
     }
     Ok(resolved)
 }

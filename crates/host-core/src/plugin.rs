@@ -228,6 +228,11 @@ impl Plugin {
         &self.granted
     }
 
+    /// The stock, unless it has paused.
+    pub(crate) fn stock(&self) -> Option<&Keeper> {
+        self.stock.as_ref().filter(|stock| !stock.is_paused())
+    }
+
     /// Shows the size of its file, once it is the version that is called.
     pub(crate) fn show_size(&self) {
         self.metrics.set_artifact_size(self.manifest.size as u64);

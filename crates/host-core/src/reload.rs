@@ -151,19 +151,18 @@ impl Host {
         for (name, step) in steps {
             let old = before.remove(&name);
             let kept = match (step, old) {
+                (Step::Keep(order), Some(old)) if old.order == order => old,
                 (Step::Keep(order), Some(old)) => {
-                    if old.order != order {
-                        applied.reordered.push(name.clone());
-                    }
-                    Loaded { order, ..old }
+                    applied.reordered.push(name.clone());
+                    Arc::new(Loaded { order, ..(*old).clone() })
                 }
                 (Step::Take(new), Some(old)) => {
                     applied.replaced.push(name.clone());
-                    Loaded { enabled: old.enabled, ..*new }
+                    Arc::new(Loaded { enabled: old.enabled, ..*new })
                 }
                 (Step::Take(new), None) => {
                     applied.added.push(name.clone());
-                    *new
+                    Arc::from(new)
                 }
                 (Step::Refuse(error), old) => {
                     applied.refused.push(error);
@@ -218,7 +217,7 @@ impl Host {
         let _guard = self.inner.loading.lock().await;
         let mut plugins = self.registry().plugins.clone();
         let Some(loaded) = plugins.get_mut(name) else { return Ok(false) };
-        change(loaded);
+        change(Arc::make_mut(loaded));
         self.install(plugins)?;
         Ok(true)
     }

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -22,6 +22,8 @@ use crate::{
     engine::EPOCH_TICK,
     error::{Fault, LoadError},
     plugin::{Plugin, PluginSpec},
+    pressure::Pressure,
+    stock::Keeper,
 };
 
 /// As many permits as the pool has instances, so that a full pool means waiting, with a bound on how many wait and how
@@ -44,6 +46,7 @@ pub(crate) struct Slots {
     /// Never has a permit. Closed when the host has stopped for long enough, which ends the calls that still run.
     cutting_off: Semaphore,
     idle: Mutex<Idle>,
+    pub(crate) pressure: Arc<Pressure>,
     metrics: Metrics,
 }
 
@@ -89,7 +92,7 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Slots {
-    pub(crate) fn new(config: &HostConfig, metrics: Metrics) -> Self {
+    pub(crate) fn new(config: &HostConfig, pressure: Pressure, metrics: Metrics) -> Self {
         let limit = config.pool_size as usize;
         Self {
             free: Semaphore::new(limit),
@@ -101,6 +104,7 @@ impl Slots {
             stopping: Semaphore::new(0),
             cutting_off: Semaphore::new(0),
             idle: Mutex::default(),
+            pressure: Arc::new(pressure),
             metrics,
         }
     }
@@ -241,7 +245,7 @@ impl Slots {
 
     /// A slot if there is one: with an instance of the plugin that waits for its next use, or else a free one.
     fn claim(&self, plugin: &Plugin) -> Option<Option<Call>> {
-        if plugin.reuse.is_some() || plugin.stock.is_some() {
+        if plugin.reuse.is_some() || plugin.stock().is_some() {
             let mut idle = self.lock();
             // What was used last is most likely still in the processor's cache, and near the end.
             let found = idle.calls.iter().rposition(|call| call.is_of(plugin));
@@ -410,7 +414,7 @@ impl Slot<'_> {
     }
 
     /// Leaves an instance whose call has ended to whoever keeps the plugin's stock, unless somebody needs the slot.
-    pub(crate) fn leave(mut self, plugin: &Plugin, call: Call) {
+    pub(crate) fn leave(mut self, plugin: &Plugin, stock: &Keeper, call: Call) {
         let refused = {
             let mut idle = self.slots.lock();
             let nobody_drops_it = plugin.retired.load(Relaxed) || idle.spent.len() >= MAX_SPENT;
@@ -423,9 +427,7 @@ impl Slot<'_> {
             }
         };
         drop(refused);
-        if let Some(stock) = &plugin.stock {
-            stock.left();
-        }
+        stock.left();
     }
 }
 

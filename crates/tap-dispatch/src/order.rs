@@ -69,15 +69,20 @@ struct Node {
 /// have a cycle. All of them are the operator's to solve, by an override or by leaving a plugin out.
 pub fn resolve(tap: &TapName, plugins: Vec<(PluginName, Placement)>) -> Result<Order, OrderError> {
     let mut nodes = natural_order(tap, plugins)?;
-    link(tap, &mut nodes)?;
-    let sorted = topological(&nodes).map_err(|rest| error::cycle(tap, &nodes, &rest))?;
-    take_along(&mut nodes, &sorted);
-    // The targets never contradict the constraints, so the same nodes can be sorted again.
-    let sorted = topological(&nodes).map_err(|rest| error::cycle(tap, &nodes, &rest))?;
+    let ranks = link(tap, &mut nodes)?;
+    let sorted = if nodes.iter().all(|node| node.successors.is_empty()) {
+        // As nearly always: nobody asked for anything that a weight does not say.
+        (0..nodes.len()).collect()
+    } else {
+        let sorted = topological(&nodes).map_err(|rest| error::cycle(tap, &nodes, &rest))?;
+        take_along(&mut nodes, &sorted);
+        // The targets never contradict the constraints, so the same nodes can be sorted again.
+        topological(&nodes).map_err(|rest| error::cycle(tap, &nodes, &rest))?
+    };
     Ok(Order {
         tap: tap.clone(),
         plugins: sorted.iter().map(|&rank| nodes[rank].plugin.clone()).collect(),
-        entries: sorted.iter().map(|&rank| explain::entry(&nodes, rank)).collect(),
+        entries: sorted.iter().map(|&rank| explain::entry(&nodes, &ranks, rank)).collect(),
     })
 }
 
@@ -105,7 +110,8 @@ fn group_and_weight(placement: &Placement) -> (i8, i32) {
     (i8::from(placement.last) - i8::from(placement.first), placement.weight)
 }
 
-fn link(tap: &TapName, nodes: &mut [Node]) -> Result<(), OrderError> {
+/// Draws the edges. The answer has the rank of every plugin, by its name.
+fn link(tap: &TapName, nodes: &mut [Node]) -> Result<BTreeMap<PluginName, usize>, OrderError> {
     let ranks: BTreeMap<PluginName, usize> =
         nodes.iter().enumerate().map(|(rank, node)| (node.plugin.clone(), rank)).collect();
     // All `before` come ahead of all `after`, so that an edge which both sides declare counts as the earlier one's own.
@@ -132,7 +138,7 @@ fn link(tap: &TapName, nodes: &mut [Node]) -> Result<(), OrderError> {
             }
         }
     }
-    Ok(())
+    Ok(ranks)
 }
 
 /// Sorts so that every constraint holds and, among the nodes that are free to come next, the lowest target goes first.

@@ -102,6 +102,34 @@ async fn it_grows_with_demand_up_to_its_maximum_and_shrinks_again() {
 }
 
 #[tokio::test]
+async fn one_that_is_overrun_pauses_and_is_tried_again() {
+    let host = host();
+    host.load(stocked(counter(), 1, 1)).await.unwrap();
+    until(&host, |pool| pool.idle_vms == 1).await;
+    let made = || metric(&host, "tapline_stock_made_total{plugin=\"p\"}");
+    let overrun = async {
+        let (mut before, mut rounds_without) = (made(), 0);
+        // Eight calls at once, of which one finds something, and time enough to make another one.
+        while rounds_without < 20 {
+            let answers = join_all((0..8).map(|_| ask(&host))).await;
+            assert!(answers.iter().all(|answer| matches!(answer, Ok(1))), "{answers:?}");
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            rounds_without = if made() == before { rounds_without + 1 } else { 0 };
+            before = made();
+        }
+    };
+    tokio::time::timeout(PATIENCE, overrun).await.unwrap();
+    assert_eq!(host.slots().0, 0, "nobody has an instance");
+    // Nobody asks any more.
+    until(&host, |pool| pool.idle_vms == 1).await;
+    let hits = host.pool_metrics().pool_hits;
+    assert_eq!(ask(&host).await.unwrap(), 1);
+    assert_eq!(host.pool_metrics().pool_hits, hits + 1);
+}
+
+#[tokio::test]
 async fn it_gives_way_to_whoever_needs_a_slot() {
     let (host, gate) =
         host_with(HostConfig { pool_size: 4, plugin_share_percent: 100, limits: limits(60_000), ..config() });

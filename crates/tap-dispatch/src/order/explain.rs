@@ -1,6 +1,6 @@
 //! Why each plugin stands where it stands.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::{Node, Order, group_and_weight};
 use crate::PluginName;
@@ -80,7 +80,7 @@ pub struct Entry {
     pub reasons: Vec<Reason>,
 }
 
-pub(super) fn entry(nodes: &[Node], rank: usize) -> Entry {
+pub(super) fn entry(nodes: &[Node], ranks: &BTreeMap<PluginName, usize>, rank: usize) -> Entry {
     let node = &nodes[rank];
     let placement = &node.placement;
     let mut reasons = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn entry(nodes: &[Node], rank: usize) -> Entry {
         reasons.extend(names.iter().map(|name| Reason::Declared {
             relation,
             other: name.clone(),
-            loaded: nodes.iter().any(|other| other.plugin.as_str() == name),
+            loaded: ranks.contains_key(name.as_str()),
         }));
     }
     if node.target < rank {
@@ -105,9 +105,11 @@ pub(super) fn entry(nodes: &[Node], rank: usize) -> Entry {
         }
     }
     if reasons.iter().all(|reason| matches!(reason, Reason::Declared { loaded: false, .. })) {
+        // Those of equal weight have neighbouring ranks.
+        let neighbours = [rank.checked_sub(1), rank.checked_add(1)].into_iter().flatten().filter_map(|it| nodes.get(it));
         let key = group_and_weight(placement);
-        let equals = nodes.iter().filter(|other| group_and_weight(&other.placement) == key).count();
-        reasons.push(if equals > 1 { Reason::Name } else { Reason::Weight });
+        let has_equal = neighbours.into_iter().any(|other| group_and_weight(&other.placement) == key);
+        reasons.push(if has_equal { Reason::Name } else { Reason::Weight });
     }
     Entry { plugin: node.plugin.clone(), weight: placement.weight, reasons }
 }
