@@ -27,12 +27,21 @@ pub(super) fn why(report: &Report, id: &str) -> String {
             "Bare wasmtime takes {} {unit} to map a file that nobody checks (`{id}.engine`) and {} {unit} to link it and make its first \
              instance (`{id}.first`). What was asked for beside that: the SHA-256 of the bytes, by which an artifact is found, {} {unit} \
              (`{id}.hash`), and the keyed hash of the artifact before it is mapped, {} {unit} (`{id}.authenticator`). The rest is reading \
-             the file to hash it, the manifest, the grants and limits, and the order of the taps.",
+             both, the manifest, the grants and limits, the instruments of the plugin, and the order of its taps. \
+             [Decision 46](../decisions/0046-every-load-reads-every-byte.md) says why nothing of it is left out.",
             value(&format!("{id}.engine")),
             value(&format!("{id}.first")),
             value(&format!("{id}.hash")),
             value(&format!("{id}.authenticator")),
             unit = if id == "airssys.load" { "µs" } else { "ms" },
+        ),
+        "airssys.load-1mb.cache" => format!(
+            "The SHA-256 of the bytes alone takes {} ms (`airssys.load-1mb.hash`), the keyed hash of the artifact {} ms \
+             (`airssys.load-1mb.authenticator`), and bare wasmtime {} ms to map it (`airssys.load-1mb.engine`): see \
+             [decision 46](../decisions/0046-every-load-reads-every-byte.md).",
+            value("airssys.load-1mb.hash"),
+            value("airssys.load-1mb.authenticator"),
+            value("airssys.load-1mb.engine"),
         ),
         "p8.start" => format!(
             "A host alone takes {} ms (`airssys.host`), and each plugin {} µs (`airssys.load`).",

@@ -83,11 +83,11 @@ impl Capability for Files {
         types::add_to_linker::<_, Ours>(linker, view)
     }
 
-    fn grant(&self, _plugin: &str, value: &GrantValue) -> Result<Granted, String> {
+    fn grant(&self, plugin: &str, value: &GrantValue) -> Result<Granted, String> {
         if *value == GrantValue::Bool(false) {
             return Ok(Arc::new(()));
         }
-        let granted = FilesConfig::read(value).and_then(|config| FilesGrant::open(&config));
+        let granted = FilesConfig::read(value).and_then(|config| FilesGrant::open(plugin, &config));
         granted.map(|grant| Arc::new(grant) as Granted).map_err(|error| error.to_string())
     }
 }
@@ -103,7 +103,7 @@ struct FilesGrant {
 }
 
 impl FilesGrant {
-    fn open(config: &FilesConfig) -> Result<Self, GrantError> {
+    fn open(plugin: &str, config: &FilesConfig) -> Result<Self, GrantError> {
         // Operations run on a thread of ours already, with its place in the plugin's share: see `View::there`.
         let on_its_thread = || {
             let mut builder = WasiCtx::builder();
@@ -126,7 +126,7 @@ impl FilesGrant {
             max_file_size: config.max_file_size(),
             max_open_files: config.max_open_files(),
             appending: Arc::default(),
-            threads: BLOCKING.share(),
+            threads: BLOCKING.share_of(plugin),
             there: on_its_thread().build().filesystem().clone(),
         })
     }

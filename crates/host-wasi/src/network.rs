@@ -137,9 +137,9 @@ impl Capability for Network {
         lookup::link(linker, &self.resolver)
     }
 
-    fn grant(&self, _plugin: &str, value: &GrantValue) -> Result<Granted, String> {
+    fn grant(&self, plugin: &str, value: &GrantValue) -> Result<Granted, String> {
         let list = AllowList::read(value).map_err(|error| error.to_string())?;
-        Ok(Arc::new(NetworkGrant { list, lookups: self.lookups.share() }))
+        Ok(Arc::new(NetworkGrant { list, lookups: self.lookups.share_of(plugin) }))
     }
 }
 

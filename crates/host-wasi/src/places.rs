@@ -3,7 +3,10 @@
 //! Tokio has 512 of them, and a queue without an end before them. Without a bound of our own, one plugin whose files are
 //! slow would have them all, and everybody who needs such a thread would wait behind it: other plugins, loads, pages.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi::runtime::spawn_blocking;
@@ -13,6 +16,8 @@ use wasmtime_wasi::runtime::spawn_blocking;
 pub(crate) struct Places {
     all: Arc<Semaphore>,
     whole: usize,
+    /// The shares that somebody has, by plugin.
+    shares: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
 }
 
 /// One plugin's share of the places. Cheap to clone.
@@ -30,7 +35,7 @@ struct Turn {
 
 impl Places {
     pub(crate) fn new(whole: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(whole)), whole }
+        Self { all: Arc::new(Semaphore::new(whole)), whole, shares: Arc::default() }
     }
 
     /// A share for one more plugin: three quarters, as of the pool if the operator says nothing. However slow the
@@ -38,6 +43,18 @@ impl Places {
     pub(crate) fn share(&self) -> Share {
         let most = (self.whole * 3).div_ceil(4);
         Share { all: Arc::clone(&self.all), own: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// The share of the plugin of this name: while one version of it follows another, both have the same.
+    pub(crate) fn share_of(&self, plugin: &str) -> Share {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = shares.get(plugin).and_then(Weak::upgrade) {
+            return Share { all: Arc::clone(&self.all), own };
+        }
+        shares.retain(|_, share| share.strong_count() > 0);
+        let share = self.share();
+        shares.insert(plugin.to_owned(), Arc::downgrade(&share.own));
+        share
     }
 }
 
@@ -193,6 +210,25 @@ pub(crate) mod tests {
         let failing = share.clone();
         assert!(tokio::spawn(async move { failing.run(|| panic!("as planned")).await }).await.is_err());
         until(|| share.free() == (1, 1)).await;
+    }
+
+    #[tokio::test]
+    async fn versions_of_a_plugin_have_one_share() {
+        let places = Places::new(4);
+        let (gate, old) = (OpenOnDrop(Arc::default()), places.share_of("p"));
+        let busy = {
+            let (old, gate) = (old.clone(), Arc::clone(&gate.0));
+            tokio::spawn(async move { old.run(move || gate.pass()).await })
+        };
+        gate.0.until_waiting(1).await;
+        let new = places.share_of("p");
+        assert_eq!((new.free(), places.share_of("q").free()), ((2, 3), (3, 3)));
+        drop((old, new));
+        assert_eq!(places.share_of("p").free(), (2, 3), "a thread of the old one is there still");
+        gate.0.open();
+        soon(busy).await.unwrap();
+        until(|| places.share_of("p").free() == (3, 4)).await;
+        assert_eq!(places.shares.lock().unwrap().len(), 1, "what nobody has is forgotten");
     }
 
     #[test]
