@@ -3,7 +3,7 @@
 use std::{
     any::TypeId,
     collections::BTreeMap,
-    sync::{Arc, OnceLock, PoisonError, RwLock, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -30,6 +30,7 @@ use crate::{
     pressure::Pressure,
     profile::Profile,
     read,
+    reload::Told,
     runtime::Runtime,
     slots::Slots,
     stock,
@@ -58,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) loading: tokio::sync::Mutex<()>,
     /// Held for all of a reload, so that of two the one that was asked for later is the one that stays.
     pub(crate) reloading: tokio::sync::Mutex<()>,
+    pub(crate) told: Mutex<Told>,
 }
 
 /// What is loaded. Never changed: a load makes a new one.
@@ -184,6 +186,7 @@ impl HostBuilder {
                 registry: RwLock::default(),
                 loading: tokio::sync::Mutex::default(),
                 reloading: tokio::sync::Mutex::default(),
+                told: Mutex::default(),
             }),
         })
     }
@@ -323,6 +326,7 @@ impl Host {
             return Ok(false);
         }
         self.install(plugins)?;
+        self.follows(name);
         Ok(true)
     }
 

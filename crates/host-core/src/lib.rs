@@ -116,7 +116,7 @@ pub use performance::{Measured, PerformanceValidation, Target};
 pub use plugin::{Plugin, PluginSource, PluginSpec};
 pub use profile::{MAX_PROFILE_BYTES, Profile};
 pub use read::read_component;
-pub use reload::Applied;
+pub use reload::{Applied, Refused, RefusedChange};
 pub use reuse::{MAX_USES, Reuse};
 pub use state::CallState;
 pub use stock::Stock;

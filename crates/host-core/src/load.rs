@@ -319,6 +319,11 @@ pub(crate) fn check_order(
     })
 }
 
+/// Whether a plugin may call what it imports, by these settings of it.
+pub(crate) fn is_allowed(host: &Inner, settings: &PluginSpec, manifest: &Manifest) -> bool {
+    functions::check(settings, manifest).is_ok() && check_imports(&host.capabilities, settings, manifest).is_ok()
+}
+
 fn check_imports(
     capabilities: &[Box<dyn Capability>],
     spec: &PluginSpec,

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use tapline_tap_dispatch::{Override, PluginName};
@@ -14,6 +15,7 @@ use crate::{
     plugin::{Plugin, PluginSpec},
     read,
     stages::Stages,
+    text::causes,
 };
 
 /// What [`Host::apply`] did.
@@ -28,8 +30,63 @@ pub struct Applied {
     pub reordered: Vec<PluginName>,
     /// Plugins that are no longer loaded.
     pub removed: Vec<PluginName>,
-    /// Plugins that failed their checks. One that was loaded before serves on as it was.
-    pub refused: Vec<LoadError>,
+    /// Plugins that failed their checks.
+    pub refused: Vec<Refused>,
+}
+
+/// A plugin that [`Host::apply`] refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// Why.
+    pub error: LoadError,
+    /// Whether it was loaded before, and serves on as it was.
+    pub serves_on: bool,
+}
+
+/// A change that was asked for and that the host does not follow: what it runs is not what it was told to run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RefusedChange {
+    /// The plugin. None: all of them, because nobody can tell what they are to be.
+    pub plugin: Option<PluginName>,
+    /// What is wrong, with all causes.
+    pub reason: String,
+    /// What to do, where there is something to do.
+    pub hint: Option<String>,
+    /// When a change of it was refused for the first time in a row.
+    pub since: SystemTime,
+}
+
+/// What a host was told and does not follow, or not any more.
+#[derive(Default)]
+pub(crate) struct Told {
+    refused: BTreeMap<Option<PluginName>, RefusedChange>,
+    /// Plugins that were disabled when they were removed.
+    disabled: BTreeSet<PluginName>,
+}
+
+impl Told {
+    fn refused(&mut self, plugin: Option<PluginName>, reason: String, hint: Option<String>) {
+        let since = self.refused.get(&plugin).map_or_else(SystemTime::now, |before| before.since);
+        self.refused.insert(plugin.clone(), RefusedChange { plugin, reason, hint, since });
+    }
+
+    /// All plugins were told anew.
+    fn applied(&mut self, applied: &Applied) {
+        let mut before = std::mem::take(&mut self.refused);
+        for Refused { plugin, error, .. } in &applied.refused {
+            let plugin = Some(plugin.clone());
+            self.refused.extend(before.remove_entry(&plugin));
+            self.refused(plugin, in_full(error), error.hint());
+        }
+    }
+}
+
+fn in_full(error: &LoadError) -> String {
+    causes(error).join(": ")
 }
 
 impl Applied {
@@ -45,7 +102,8 @@ impl Applied {
 enum Step {
     Keep(BTreeMap<String, Override>),
     Take(Box<Loaded>),
-    Refuse(LoadError),
+    /// `may_stay`: what is loaded needs nothing that the operator does not allow it any more.
+    Refuse { error: LoadError, may_stay: bool },
 }
 
 impl Host {
@@ -71,7 +129,11 @@ impl Host {
             let loaded = load::load(&self.inner, spec).await?;
             let plugin = Arc::clone(&loaded.plugin);
             let replaced = self.change(&name, |old| *old = Loaded { enabled: old.enabled, ..loaded }).await?;
-            if replaced { Ok(plugin) } else { Err(LoadError::NotLoaded { plugin: name }) }
+            if !replaced {
+                return Err(LoadError::NotLoaded { plugin: name });
+            }
+            self.follows(&name);
+            Ok(plugin)
         };
         replace.await.map_err(|error| self.inner.refused(error))
     }
@@ -124,14 +186,50 @@ impl Host {
     /// tries again.
     ///
     /// A plugin that fails its checks is in [`Applied::refused`] and changes nothing for the others; if it was loaded
-    /// before, the old version serves on with its old settings. Disabled plugins stay disabled.
+    /// before, the old version serves on with its old settings. It does not where it imports what its new settings do not allow
+    /// it any more, a grant that was taken away for example: then it is removed. Disabled plugins stay disabled, also those that
+    /// are removed and come again.
+    ///
+    /// What is refused stands in [`Host::refused_changes`] until it is not.
     ///
     /// # Errors
     ///
     /// Two plugins have the same name, or the order of a tap has no solution. Nothing has changed then.
     pub async fn apply(&self, specs: Vec<PluginSpec>) -> Result<Applied, LoadError> {
         let _turn = self.inner.reloading.lock().await;
-        self.apply_now(specs).await.map_err(|error| self.inner.refused(error))
+        match self.apply_now(specs).await {
+            Ok(applied) => {
+                self.told().applied(&applied);
+                Ok(applied)
+            }
+            Err(error) => {
+                let error = self.inner.refused(error);
+                self.note_refused_change(in_full(&error), error.hint());
+                Err(error)
+            }
+        }
+    }
+
+    /// What the host was told by [`Host::apply`] and does not follow, until it does or is told something else. Where plugins are
+    /// read from a configuration, that too can be refused: see [`Host::note_refused_change`].
+    #[must_use]
+    pub fn refused_changes(&self) -> Vec<RefusedChange> {
+        self.told().refused.values().cloned().collect()
+    }
+
+    /// Notes that nobody can tell which plugins the host is to have, because what says so cannot be used. It stands in
+    /// [`Host::refused_changes`] until the next [`Host::apply`].
+    pub fn note_refused_change(&self, reason: String, hint: Option<String>) {
+        self.told().refused(None, reason, hint);
+    }
+
+    /// Nothing that this plugin was to be is refused any more.
+    pub(crate) fn follows(&self, plugin: &PluginName) {
+        self.told().refused.remove(&Some(plugin.clone()));
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.inner.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn apply_now(&self, specs: Vec<PluginSpec>) -> Result<Applied, LoadError> {
@@ -146,7 +244,7 @@ impl Host {
 
         let _guard = self.inner.loading.lock().await;
         let mut before = self.registry().plugins.clone();
-        let mut after = BTreeMap::new();
+        let (mut after, mut gone) = (BTreeMap::new(), BTreeMap::new());
         let mut applied = Applied::default();
         for (name, step) in steps {
             let old = before.remove(&name);
@@ -162,31 +260,52 @@ impl Host {
                 }
                 (Step::Take(new), None) => {
                     applied.added.push(name.clone());
-                    Arc::from(new)
+                    Arc::new(Loaded { enabled: !self.told().disabled.contains(&name), ..*new })
                 }
-                (Step::Refuse(error), old) => {
-                    applied.refused.push(error);
-                    let Some(old) = old else { continue };
-                    old
+                (Step::Refuse { error, may_stay }, old) => {
+                    let serves_on = may_stay && old.is_some();
+                    applied.refused.push(Refused { plugin: name.clone(), error, serves_on });
+                    match old {
+                        Some(old) if may_stay => old,
+                        Some(old) => {
+                            gone.insert(name, old);
+                            continue;
+                        }
+                        None => continue,
+                    }
                 }
                 // It was removed while the others were being prepared.
                 (Step::Keep(_), None) => continue,
             };
             after.insert(name, kept);
         }
-        applied.removed.extend(before.into_keys());
+        gone.extend(before);
+        applied.removed.extend(gone.keys().cloned());
         self.install(after)?;
+        let mut told = self.told();
+        applied.added.iter().for_each(|name| {
+            told.disabled.remove(name);
+        });
+        told.disabled.extend(gone.into_iter().filter(|(_, loaded)| !loaded.enabled).map(|(name, _)| name));
         Ok(applied)
     }
 
     /// Everything about one plugin of [`Host::apply`] that may take long.
     async fn prepare(&self, spec: PluginSpec) -> Step {
+        let settings = spec.clone().without_source();
+        let prepared = self.prepare_or_refuse(spec).await;
+        prepared.unwrap_or_else(|error| {
+            let registry = self.registry();
+            let loaded = registry.plugins.get(&settings.name);
+            let may_stay = loaded.is_none_or(|loaded| load::is_allowed(&self.inner, &settings, &loaded.plugin.manifest));
+            Step::Refuse { error: self.inner.refused(error), may_stay }
+        })
+    }
+
+    async fn prepare_or_refuse(&self, spec: PluginSpec) -> Result<Step, LoadError> {
         let max = self.inner.config.compilation.max_component_bytes;
         let mut stages = Stages::begin();
-        let wasm = match read::read(&spec.name, &spec.source, max).await {
-            Ok(wasm) => wasm,
-            Err(error) => return Step::Refuse(self.inner.refused(error)),
-        };
+        let wasm = read::read(&spec.name, &spec.source, max).await?;
         if let Some(loaded) = self.registry().plugins.get(&spec.name)
             && *loaded.settings == spec.clone().without_source()
             && let Ok(runtime) = self.inner.runtime(loaded.plugin.limits.enable_fuel_metering())
@@ -194,17 +313,12 @@ impl Host {
         {
             // Somebody has it loaded again, and so believes that it can be.
             loaded.plugin.code.bringing.forgive();
-            return match self.check_order(loaded, &spec.order) {
-                Ok(()) => Step::Keep(spec.order),
-                Err(error) => Step::Refuse(self.inner.refused(error)),
-            };
+            self.check_order(loaded, &spec.order)?;
+            return Ok(Step::Keep(spec.order));
         }
         // What was compared is what is loaded, whatever happens to the file meanwhile.
         stages.end("read");
-        match load::load_wasm(&self.inner, spec, wasm, stages).await {
-            Ok(loaded) => Step::Take(Box::new(loaded)),
-            Err(error) => Step::Refuse(self.inner.refused(error)),
-        }
+        Ok(Step::Take(Box::new(load::load_wasm(&self.inner, spec, wasm, stages).await?)))
     }
 
     fn check_order(&self, loaded: &Loaded, order: &BTreeMap<String, Override>) -> Result<(), LoadError> {

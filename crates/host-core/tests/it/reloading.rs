@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use tapline_host_core::{
     Alter, Applied, BreakerState, Call, CallError, CallState, Capability, Fault, Host, HostConfig, Interface,
-    LoadError, Override, PluginSpec, Reuse, Signature, Tap,
+    LoadError, Override, PluginSpec, Refused, RefusedChange, Reuse, Signature, Tap,
 };
 use tokio::sync::Semaphore;
 use wasmtime::{StoreContextMut, component::Linker};
@@ -139,7 +139,7 @@ async fn a_version_that_fails_its_checks_leaves_the_old_one_and_says_why() {
         // As part of a set, it is told and the rest goes on.
         match host.apply(vec![spec, version("q", 1)]).await {
             Ok(applied) => {
-                assert!(is_it(&applied.refused[0]) && names(&applied).concat().is_empty(), "{applied:?}");
+                assert!(is_it(&applied.refused[0].error) && names(&applied).concat().is_empty(), "{applied:?}");
             }
             Err(error) => assert!(is_it(&error), "{error:?}"),
         }
@@ -148,6 +148,82 @@ async fn a_version_that_fails_its_checks_leaves_the_old_one_and_says_why() {
     let missing = host.replace(version("nobody", 1)).await.unwrap_err();
     assert!(matches!(missing, LoadError::NotLoaded { .. }), "{missing}");
     assert_eq!(missing.to_string(), "no plugin is called `nobody`, so there is none to replace");
+}
+
+/// The plugins about which the host was told something that it does not follow.
+fn unfollowed(host: &Host) -> Vec<Option<String>> {
+    let plugin = |change: RefusedChange| Some(change.plugin?.as_str().to_owned());
+    host.refused_changes().into_iter().map(plugin).collect()
+}
+
+#[tokio::test]
+async fn what_is_refused_stands_there_until_it_is_not() {
+    let host = host();
+    assert!(host.apply(vec![version("p", 1), version("q", 1)]).await.unwrap().refused.is_empty());
+    assert_eq!(unfollowed(&host), []);
+    let broken = || spec("p", b"no wasm".to_vec());
+    let applied = host.apply(vec![broken(), version("q", 1), spec("new", b"no wasm".to_vec())]).await.unwrap();
+    let [p, new] = &applied.refused[..] else { panic!("{applied:?}") };
+    assert_eq!((p.plugin.as_str(), p.serves_on, new.plugin.as_str(), new.serves_on), ("p", true, "new", false));
+    assert_eq!(unfollowed(&host), [Some("new".to_owned()), Some("p".to_owned())]);
+    let first = host.refused_changes().remove(1);
+    assert!(first.reason.contains("`p`") && first.hint.is_some(), "{first:?}");
+    // The same again is no news, and what is right again is gone.
+    host.apply(vec![broken(), version("q", 1)]).await.unwrap();
+    assert_eq!(unfollowed(&host), [Some("p".to_owned())]);
+    assert_eq!(host.refused_changes()[0].since, first.since);
+    host.replace(version("p", 2)).await.unwrap();
+    assert_eq!(unfollowed(&host), []);
+    // Of all together nobody knows what they are to be.
+    host.apply(vec![version("p", 1), version("p", 2)]).await.unwrap_err();
+    assert_eq!(unfollowed(&host), [None]);
+    host.note_refused_change("the file cannot be read".to_owned(), None);
+    assert_eq!(host.refused_changes()[0].reason, "the file cannot be read");
+    host.apply(vec![version("p", 1), broken()]).await.unwrap_err();
+    host.apply(vec![broken()]).await.unwrap();
+    assert_eq!(unfollowed(&host), [Some("p".to_owned())]);
+    assert!(host.unload(&name("p")).await.unwrap());
+    assert_eq!(unfollowed(&host), []);
+}
+
+#[tokio::test]
+async fn what_an_operator_takes_away_is_taken_away() {
+    let (host, gate) = host_with(config());
+    let gated = || spec("gated", waiting()).grant("gate", "open");
+    host.apply(vec![gated(), version("q", 1)]).await.unwrap();
+    // A new file that needs more than it is granted leaves the old one where it is.
+    let greedy = || spec("q", waiting());
+    let applied = host.apply(vec![gated(), greedy()]).await.unwrap();
+    assert!(matches!(&applied.refused[..], [Refused { error: LoadError::NotGranted { .. }, serves_on: true, .. }]));
+    let denied = || PluginSpec { deny_functions: vec!["test:host/gate".parse().unwrap()], ..gated() };
+    for taken in [spec("gated", waiting()), denied()] {
+        let applied = host.apply(vec![taken, version("q", 1)]).await.unwrap();
+        assert!(matches!(&applied.refused[..], [Refused { serves_on: false, .. }]), "{applied:?}");
+        assert_eq!(applied.removed, [name("gated")]);
+        assert_eq!(versions(&host).await, expected(&[("q", 1)]));
+        assert_eq!(unfollowed(&host), [Some("gated".to_owned())]);
+        // Given again, it is there again.
+        let applied = host.apply(vec![gated(), version("q", 1)]).await.unwrap();
+        assert_eq!((applied.added, unfollowed(&host).len()), (vec![name("gated")], 0));
+        gate.add_permits(1);
+        assert_eq!(host.dispatch(Number, &7).await.unwrap().answers.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_plugin_that_goes_and_comes_again_stays_disabled() {
+    let host = host();
+    host.apply(vec![version("p", 1), version("q", 1)]).await.unwrap();
+    host.disable(&name("p")).await.unwrap();
+    host.apply(vec![version("q", 1)]).await.unwrap();
+    host.apply(vec![version("p", 2), version("q", 1)]).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("q", 1)]));
+    host.enable(&name("p")).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 2), ("q", 1)]));
+    // One that was enabled comes so.
+    host.apply(vec![version("q", 1)]).await.unwrap();
+    host.apply(vec![version("p", 1), version("q", 1)]).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 1), ("q", 1)]));
 }
 
 #[tokio::test]
@@ -186,7 +262,7 @@ async fn the_order_changes_without_loading_anything() {
     assert!(matches!(error, LoadError::UnknownTap { .. }), "{error}");
     let as_before = PluginSpec { order: order(serde_json::json!({ "after": ["q"] })), ..version("p", 1) };
     let applied = host.apply(vec![as_before, PluginSpec { order: misspelt(), ..version("q", 1) }]).await.unwrap();
-    assert!(matches!(applied.refused[..], [LoadError::UnknownTap { .. }]), "{applied:?}");
+    assert!(matches!(&applied.refused[..], [Refused { error: LoadError::UnknownTap { .. }, .. }]), "{applied:?}");
     assert_eq!(names(&applied).concat(), [""; 0]);
     // What no sequence of single changes can do.
     let turned = PluginSpec { order: order(serde_json::json!({ "after": ["p"] })), ..version("q", 1) };
@@ -220,7 +296,7 @@ async fn a_set_is_applied_in_one_step_and_what_is_the_same_is_left_alone() {
     // A file that is no plugin any more, then the old one again: nothing was lost, nothing is new.
     std::fs::write(&path, "something else").unwrap();
     let applied = host.apply(set()).await.unwrap();
-    assert!(matches!(&applied.refused[..], [LoadError::NotWasm { .. }]), "{applied:?}");
+    assert!(matches!(&applied.refused[..], [Refused { error: LoadError::NotWasm { .. }, .. }]), "{applied:?}");
     assert_eq!(versions(&host).await[0], ("file".to_owned(), 2));
     write(2);
     assert!(host.apply(set()).await.unwrap().is_nothing());
