@@ -1,12 +1,12 @@
 //! What lies in a cache directory: for people who look at it, and for making room.
 
 use std::cmp::Reverse;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::disk::{Disk, Room, TEMPORARY_SUFFIX, is_at, unless_gone};
+use crate::disk::{Disk, Room, TEMPORARY_SUFFIX, unless_gone};
 use crate::error::CacheError;
 use crate::key::{Fingerprint, parse_file_name};
 
@@ -125,14 +125,11 @@ impl CacheDirectory {
 impl Disk {
     pub(crate) fn contents(&self) -> io::Result<DirectoryContents> {
         let mut contents = DirectoryContents::default();
-        for file in fs::read_dir(self.directory())? {
+        for file in fs::read_dir(self.folder().path_of_handle())? {
             let file = file?;
-            if !unless_gone(file.file_type())?.is_some_and(|kind| kind.is_file()) {
-                continue;
-            }
             let Ok(file_name) = file.file_name().into_string() else { continue };
             if file_name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|name| parse_file_name(name).is_some()) {
-                contents.leftovers.push(file.path());
+                contents.leftovers.push(self.directory().join(file_name));
                 continue;
             }
             let Some((name, fingerprint)) = parse_file_name(&file_name) else { continue };
@@ -169,17 +166,24 @@ impl Disk {
     }
 
     pub(crate) fn remove(&self, entry: &DirectoryEntry) -> io::Result<()> {
-        unless_gone(fs::remove_file(self.directory().join(&entry.file_name))).map(drop)
+        self.folder().remove(&entry.file_name)
     }
 
     /// Removes a temporary file unless somebody is writing it, who has its lock.
     pub(crate) fn remove_leftover(&self, path: &Path) -> io::Result<()> {
-        let Some(file) = unless_gone(File::open(path))? else { return Ok(()) };
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+        let file = match self.folder().read(name) {
+            Ok(None) => return Ok(()),
+            Ok(Some((file, _))) => file,
+            // Nobody of ours writes to it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return self.folder().remove(name),
+            Err(error) => return Err(error),
+        };
         match file.try_lock() {
             // It has become an entry since it was opened, and the name may be somebody else's by now.
-            Ok(()) if !is_at(&file, path)? => Ok(()),
+            Ok(()) if !self.folder().is_at(&file, name)? => Ok(()),
             // Whoever waits for this lock sees that the file has lost its name, and makes a new one.
-            Ok(()) => unless_gone(fs::remove_file(path)).map(drop),
+            Ok(()) => self.folder().remove(name),
             Err(fs::TryLockError::WouldBlock) => Ok(()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }

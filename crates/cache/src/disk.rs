@@ -4,33 +4,33 @@
 //! file and one `rename` mean that there is no moment at which half an entry exists. Its name while it is written has
 //! `.tmp` behind it, and that file is also the lock: see [`Disk::lock`].
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::CacheError;
+use crate::folder::{Folder, OTHERS_WRITE, our_user, path_of};
 use crate::key::ArtifactKey;
 
 const KEY_FILE: &str = "key";
+/// The key's name while it is written.
+const NEW_KEY_FILE: &str = "key.tmp";
 /// What the name of an entry has behind it while it is written.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 /// How often whoever waits for a lock looks whether it is free: a compilation takes tens of milliseconds.
 const LOCK_LOOKS: Duration = Duration::from_millis(5);
 const TAG_LENGTH: u64 = blake3::OUT_LEN as u64;
 
-/// The permission bits with which a group or everybody could write.
-const OTHERS_WRITE: u32 = 0o022;
 /// The permission bits that anybody but the owner has.
 const OTHERS: u32 = 0o077;
 
 /// A directory that is ours alone, and its key.
 pub(crate) struct Disk {
-    directory: PathBuf,
+    folder: Folder,
     key: [u8; blake3::KEY_LEN],
     room: Room,
 }
@@ -51,11 +51,7 @@ pub(crate) struct Verified {
 impl Verified {
     /// A path that leads to the very file that was verified, as long as `self` lives.
     pub(crate) fn path(&self) -> PathBuf {
-        if cfg!(target_os = "linux") {
-            PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-        } else {
-            self.path.clone()
-        }
+        path_of(&self.file, &self.path)
     }
 
     /// Notes that the entry was used, for [`Disk::make_room`]. In a directory without write permission it cannot.
@@ -71,21 +67,27 @@ impl Disk {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         // Absolute, so that the host may change its working directory.
         let directory = directory.canonicalize().map_err(failed)?;
-        let metadata = fs::metadata(&directory).map_err(failed)?;
+        // From here on it is this directory, whatever its name leads to.
+        let folder = Folder::open(&directory).map_err(failed)?;
+        let metadata = folder.handle().metadata().map_err(failed)?;
         let expected = our_user();
         if metadata.uid() != expected {
             return Err(CacheError::DirectoryOwner { directory, owner: metadata.uid(), expected });
         }
         let mode = metadata.mode() & 0o7777;
-        if mode & OTHERS != 0 && (mode & OTHERS_WRITE != 0 || close_to_others(&directory, mode).is_err()) {
+        if mode & OTHERS != 0 && (mode & OTHERS_WRITE != 0 || close_to_others(&folder, mode).is_err()) {
             return Err(CacheError::DirectoryMode { directory, mode });
         }
-        let key = read_or_make_key(&directory)?;
-        Ok(Self { directory, key, room })
+        let key = read_or_make_key(&folder)?;
+        Ok(Self { folder, key, room })
     }
 
     pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+        self.folder.path()
+    }
+
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     pub(crate) fn room(&self) -> Room {
@@ -100,22 +102,26 @@ impl Disk {
 
     /// Whether there is a file of this name. What is in it is not looked at.
     pub(crate) fn has(&self, key: &ArtifactKey) -> bool {
-        self.directory.join(key.file_name()).is_file()
+        self.folder.has(&key.file_name())
     }
 
     /// The entry of this name, if there is one. An error means that there is a file and that it must not be used.
     /// One with more than `max_bytes` counts as none.
     pub(crate) fn verified(&self, name: &str, max_bytes: u64) -> io::Result<Option<Verified>> {
-        let path = self.directory.join(name);
-        let Some(mut file) = unless_gone(File::open(&path))? else {
+        let refused = |message: &str| Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        let Some((mut file, metadata)) = self.folder.read(name)? else {
             return Ok(None);
         };
-        let length = file.metadata()?.len();
+        let length = metadata.len();
+        if length > self.room.max_bytes {
+            // None of ours, and it may take for ever to read.
+            return refused("it has more bytes than all may have");
+        }
         if length > max_bytes {
             return Ok(None);
         }
         let Some(artifact_length) = length.checked_sub(TAG_LENGTH) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "too short for an authenticator"));
+            return refused("too short for an authenticator");
         };
         let mut hasher = self.hasher(name);
         hasher.update_reader((&mut file).take(artifact_length))?;
@@ -123,9 +129,9 @@ impl Disk {
         file.read_exact(&mut tag)?;
         // The comparison of two `Hash` takes the same time wherever they differ.
         if hasher.finalize() != blake3::Hash::from_bytes(tag) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "wrong authenticator"));
+            return refused("wrong authenticator");
         }
-        Ok(Some(Verified { file, path }))
+        Ok(Some(Verified { file, path: self.directory().join(name) }))
     }
 
     /// Takes the lock of one key, for all threads and processes that use this directory. Waits while somebody else has it, for at
@@ -135,10 +141,10 @@ impl Disk {
     /// asks whether the file that it locked still has the temporary name; if not, the entry was just written.
     pub(crate) fn lock(&self, key: &ArtifactKey, patience: Duration) -> io::Result<Lock<'_>> {
         let name = key.file_name();
-        let path = self.directory.join(format!("{name}{TEMPORARY_SUFFIX}"));
+        let temporary = format!("{name}{TEMPORARY_SUFFIX}");
         let since = Instant::now();
         loop {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            let file = self.folder.write(&temporary)?;
             while let Err(refused) = file.try_lock() {
                 match refused {
                     fs::TryLockError::WouldBlock if since.elapsed() < patience => thread::sleep(LOCK_LOOKS),
@@ -149,8 +155,8 @@ impl Disk {
                     fs::TryLockError::Error(error) => return Err(error),
                 }
             }
-            if is_at(&file, &path)? {
-                return Ok(Lock { disk: self, file, name, path, renamed: false });
+            if self.folder.is_at(&file, &temporary)? {
+                return Ok(Lock { disk: self, file, name, temporary, renamed: false });
             }
         }
     }
@@ -174,13 +180,6 @@ impl Disk {
     }
 }
 
-/// Whether a file that is open still has this name.
-pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let open = file.metadata()?;
-    let named = unless_gone(fs::metadata(path))?;
-    Ok(named.is_some_and(|named| (named.ino(), named.dev()) == (open.ino(), open.dev())))
-}
-
 /// None where there is no such file.
 pub(crate) fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -195,14 +194,14 @@ pub(crate) struct Lock<'a> {
     disk: &'a Disk,
     file: File,
     name: String,
-    path: PathBuf,
+    temporary: String,
     renamed: bool,
 }
 
 impl Lock<'_> {
     /// Removes an entry that must not be used.
     pub(crate) fn remove_entry(&self) -> io::Result<()> {
-        fs::remove_file(self.disk.directory.join(&self.name))
+        self.disk.folder.remove(&self.name)
     }
 
     /// Writes the entry, then gives it its name.
@@ -224,7 +223,7 @@ impl Lock<'_> {
         // The contents reach the disk before the name does. The name itself may be lost in a power failure, which
         // costs one compilation.
         self.file.sync_all()?;
-        fs::rename(&self.path, self.disk.directory.join(&self.name))?;
+        self.disk.folder.rename(&self.temporary, &self.name)?;
         self.renamed = true;
         Ok(())
     }
@@ -233,71 +232,64 @@ impl Lock<'_> {
 impl Drop for Lock<'_> {
     fn drop(&mut self) {
         if !self.renamed {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.disk.folder.remove(&self.temporary);
         }
     }
 }
 
-fn our_user() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
 /// Takes a directory that others can read away from them: one that is empty, as `mkdir` makes it, or that a cache has used.
 /// Anything else may be there for others, and is not touched.
-fn close_to_others(directory: &Path, mode: u32) -> io::Result<()> {
-    // The very directory that was looked at, whatever its name leads to meanwhile.
-    let handle = File::open(directory)?;
-    let is_ours = read_key(&directory.join(KEY_FILE)).is_ok_and(|key| key.is_some());
-    if !is_ours && fs::read_dir(directory)?.next().is_some() {
+fn close_to_others(folder: &Folder, mode: u32) -> io::Result<()> {
+    let is_ours = read_key(folder).is_ok_and(|key| key.is_some());
+    if !is_ours && fs::read_dir(folder.path_of_handle())?.next().is_some() {
         return Err(io::Error::from(io::ErrorKind::DirectoryNotEmpty));
     }
-    handle.set_permissions(fs::Permissions::from_mode(mode & !OTHERS))
+    folder.handle().set_permissions(fs::Permissions::from_mode(mode & !OTHERS))
 }
 
-fn read_or_make_key(directory: &Path) -> Result<[u8; blake3::KEY_LEN], CacheError> {
-    let path = directory.join(KEY_FILE);
-    if let Some(key) = read_key(&path)? {
+fn read_or_make_key(folder: &Folder) -> Result<[u8; blake3::KEY_LEN], CacheError> {
+    if let Some(key) = read_key(folder)? {
         return Ok(key);
     }
-    let failed = |source| CacheError::Directory { path: path.clone(), source: Arc::new(source) };
-    // Of two processes that start at once, one makes the key and the other reads it.
-    let lock = File::open(directory).map_err(failed)?;
+    let failed = |source| CacheError::Directory { path: folder.path().join(KEY_FILE), source: Arc::new(source) };
+    // Of two processes that start at once, one makes the key and the other reads it. The lock is a description of its own.
+    let lock = File::open(folder.path_of_handle()).map_err(failed)?;
     lock.lock().map_err(failed)?;
-    match read_key(&path)? {
+    match read_key(folder)? {
         Some(key) => Ok(key),
-        None => make_key(&path).map_err(failed),
+        None => make_key(folder).map_err(failed),
     }
 }
 
 /// The key; none if there is no file or if it has another length, as after a full disk.
-fn read_key(path: &Path) -> Result<Option<[u8; blake3::KEY_LEN]>, CacheError> {
-    let failed = |source| CacheError::Directory { path: path.to_owned(), source: Arc::new(source) };
-    let Some(mut file) = unless_gone(File::open(path)).map_err(failed)? else {
+fn read_key(folder: &Folder) -> Result<Option<[u8; blake3::KEY_LEN]>, CacheError> {
+    let path = || folder.path().join(KEY_FILE);
+    let failed = |source| CacheError::Directory { path: path(), source: Arc::new(source) };
+    let Some(mut file) = folder.open_any(KEY_FILE).map_err(failed)? else {
         return Ok(None);
     };
     let metadata = file.metadata().map_err(failed)?;
     let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
     if mode & OTHERS != 0 || owner != our_user() {
-        return Err(CacheError::KeyExposed { path: path.to_owned(), mode, owner });
+        return Err(CacheError::KeyExposed { path: path(), mode, owner });
     }
     let mut key = [0; blake3::KEY_LEN];
-    if metadata.len() != key.len() as u64 {
+    if !metadata.is_file() || metadata.len() != key.len() as u64 {
         return Ok(None);
     }
     file.read_exact(&mut key).map_err(failed)?;
     Ok(Some(key))
 }
 
-fn make_key(path: &Path) -> io::Result<[u8; blake3::KEY_LEN]> {
+fn make_key(folder: &Folder) -> io::Result<[u8; blake3::KEY_LEN]> {
     let mut key = [0; blake3::KEY_LEN];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    let temporary = path.with_extension("tmp");
-    // A leftover could have other permissions, and `mode` counts only for a new file.
-    unless_gone(fs::remove_file(&temporary))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    // A leftover could have other permissions, and those of ours count only for a new file.
+    folder.remove(NEW_KEY_FILE)?;
+    let mut file = folder.create_new(NEW_KEY_FILE)?;
     file.write_all(&key)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    folder.rename(NEW_KEY_FILE, KEY_FILE)?;
     Ok(key)
 }
 
@@ -325,9 +317,9 @@ mod tests {
                 scope.spawn(|| {
                     together.wait();
                     let second = disk.lock(&key, PATIENCE).unwrap();
-                    let entry = fs::metadata(disk.directory.join(&second.name)).unwrap();
-                    assert_ne!(second.file.metadata().unwrap().ino(), entry.ino());
-                    assert_eq!(second.file.metadata().unwrap().ino(), fs::metadata(&second.path).unwrap().ino());
+                    assert!(disk.folder.has(&second.name));
+                    assert!(!disk.folder.is_at(&second.file, &second.name).unwrap());
+                    assert!(disk.folder.is_at(&second.file, &second.temporary).unwrap());
                 });
                 together.wait();
                 first.store(b"artifact").unwrap();

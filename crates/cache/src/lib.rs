@@ -34,6 +34,7 @@ mod cache;
 mod directory;
 mod disk;
 mod error;
+mod folder;
 mod key;
 mod map;
 mod memory;

@@ -19,6 +19,8 @@ pub(crate) fn map(engine: &Engine, file: &Verified) -> wasmtime::Result<Componen
     //   random bytes that only our user can read, and it signs nothing but what `Component::serialize` returned
     //   for exactly this name, which contains the hash of the component and the fingerprint of the engine. So what
     //   others wrote, what is damaged and what belongs under another name is not mapped.
+    // - It is a file of our user, which nobody else can write to, and it was made by us: what others had put where a file is
+    //   written is removed first. So nobody else has it open for writing, also where the directory was theirs once.
     // - What is mapped is the open file that was verified, where the system lets us name it (Linux); a path that
     //   was changed in between leads nowhere else. On other systems the path is opened again, in a directory that
     //   belongs to our user and that nobody else can write to.

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: Arguments, start: ProcessStart) -> Result<ExitCode>
         let app = App::start(&arguments.global, need, code, samples).await?;
         match &arguments.command {
             Command::Serve { watch, .. } => {
-                let code = serve::run(&app, watch.then_some(&arguments.global), start).await?;
+                let code = serve::run(&app, &arguments.global, *watch, start).await?;
                 if let Some(profile) = profile {
                     profile.write()?;
                 }
@@ -68,8 +68,28 @@ pub(crate) fn run(arguments: Arguments, start: ProcessStart) -> Result<ExitCode>
 /// Runs a command to its end.
 fn blocking(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let code = runtime.block_on(command);
+    let code = runtime.block_on(async {
+        outlive_large_files()?;
+        command.await
+    });
     // What was cut off must not keep the program alive.
     runtime.shutdown_background();
     code
 }
+
+/// Where the system limits the size of files, whoever writes a larger one is told so, instead of being killed.
+#[cfg(unix)]
+fn outlive_large_files() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Nobody waits for it: that somebody could is what the system asks.
+    signal(SignalKind::from_raw(FILE_TOO_LARGE)).map(drop).context("cannot listen to signals")
+}
+
+#[cfg(not(unix))]
+fn outlive_large_files() -> Result<()> {
+    Ok(())
+}
+
+/// SIGXFSZ, on Linux and macOS.
+#[cfg(unix)]
+const FILE_TOO_LARGE: i32 = 25;

@@ -6,13 +6,16 @@ use std::{
     process::ExitCode,
 };
 
-use tapline_host_core::{CallError, LoadError, cache::CacheError, causes};
+use tapline_host_core::{CallError, LoadError, cache::CacheError, causes, cut, escape};
 use tapline_store::StoreError;
 
 use crate::{
     command::run,
     config::{Config, ConfigError},
 };
+
+/// The longest line of an error, in bytes.
+const MAX_LINE: usize = 4000;
 
 /// Something the program was asked for did not work.
 const FAILED: u8 = 1;
@@ -64,11 +67,17 @@ pub(crate) fn paragraph(error: &(dyn Error + 'static), hint: Option<String>) -> 
 /// The same for what is wrong in a line of a file.
 fn paragraph_at(place: Option<&str>, error: &(dyn Error + 'static), hint: Option<String>) -> String {
     let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
-    let mut text = format!("error: {place}{}\n", causes(error).join("\n  because: "));
+    let mut text = format!("error: {}{}\n", shown(&place), shown(&causes(error).join("\n  because: ")));
     if let Some(hint) = hint {
-        text.push_str(&format!("hint: {hint}\n"));
+        text.push_str(&format!("hint: {}\n", shown(&hint)));
     }
     text
+}
+
+/// The last place before a terminal: whatever a file, a variable or a path says, none of it is obeyed there. Some errors have
+/// several lines.
+fn shown(text: &str) -> String {
+    text.split('\n').map(|line| escape(cut(line, MAX_LINE))).collect::<Vec<_>>().join("\n")
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {

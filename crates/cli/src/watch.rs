@@ -1,4 +1,5 @@
-//! `serve --watch`: follows the configuration file, the files of the plugins and the plugin directory while the program serves.
+//! Follows the configuration file, the files of the plugins and the plugin directory while the program serves: all the time with
+//! `serve --watch`, and whenever the program is sent SIGHUP.
 //!
 //! The files are looked at, and no notification of the system is waited for: they are few, a look at one costs about a
 //! microsecond, and it works where notifications do not, on network file systems, mounts of
@@ -9,11 +10,15 @@ use std::{
     convert::Infallible,
     error::Error,
     fs,
+    future::pending,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use tapline_host_core::{Applied, Host, LoadError, PluginSource, causes};
+use tapline_host_core::{Applied, Host, PluginSource, Refused, causes};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
@@ -47,26 +52,60 @@ struct Watched {
     directory: Option<PathBuf>,
 }
 
-/// Follows the files for ever. `started`: what the program started with.
-pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infallible {
+/// Somebody asks the program to look at its files now.
+pub(crate) struct Hangups(#[cfg(unix)] Option<Signal>);
+
+impl Hangups {
+    /// From here on SIGHUP does not end the program. It does where the program was started at a terminal, which sends it when
+    /// it is closed.
+    pub(crate) fn listen() -> io::Result<Self> {
+        #[cfg(unix)]
+        return Ok(Self(if io::stdin().is_terminal() { None } else { Some(signal(SignalKind::hangup())?) }));
+        #[cfg(not(unix))]
+        return Ok(Self());
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        pending().await
+    }
+}
+
+/// Follows the files for ever. `started`: what the program started with. `watch`: looks at them without being asked.
+pub(crate) async fn follow(
+    host: Host,
+    global: Global,
+    started: Config,
+    watch: bool,
+    mut hangups: Hangups,
+) -> Infallible {
     let mut watched = watched(&started, started.file.as_deref());
     // Nothing: the first look finds everything changed, and so what happened between the start and now is not missed.
     let mut seen = Stamps::new();
     let mut changed = None;
     loop {
-        sleep(INTERVAL).await;
+        let is_asked = tokio::select! {
+            () = sleep(INTERVAL), if watch => false,
+            () = hangups.next() => true,
+        };
         let now = look(watched.clone()).await;
-        if now == seen {
+        if is_asked {
+            tracing::info!("asked to look at the configuration and at the files of the plugins");
+        } else if now == seen {
             changed = None;
             continue;
-        }
-        if changed.as_ref() != Some(&now) {
+        } else if changed.as_ref() != Some(&now) {
             changed = Some(now);
             continue;
         }
         changed = None;
         seen = now;
-        let read = read(&global, &started).await;
+        let read = read(&host, &global, &started).await;
         match &read {
             Ok((config, _)) => watched = self::watched(config, started.file.as_deref()),
             // It is waited for.
@@ -88,24 +127,34 @@ pub(crate) async fn follow(host: Host, global: Global, started: Config) -> Infal
             log(None, error, error.hint(), "refused: the others are loaded");
         }
         warn_of_restart(&started.settings, &config.settings);
+        let had_refused = !host.refused_changes().is_empty();
         if !apply(&host, &config).await {
             seen.clear();
+        }
+        if let Some(error) = refused.first() {
+            host.note_refused_change(causes(error).join(": "), error.hint());
+        }
+        if had_refused && host.refused_changes().is_empty() {
+            tracing::info!("nothing is refused any more: the host runs what the configuration says");
         }
     }
 }
 
 /// The configuration as it stands now, and what is wrong with single plugins of the plugin directory. An error: it cannot be
 /// used, which has been logged; beside it the plugin directory, if it was that.
-async fn read(global: &Global, started: &Config) -> Result<(Config, Vec<ConfigError>), Option<PathBuf>> {
+async fn read(host: &Host, global: &Global, started: &Config) -> Result<(Config, Vec<ConfigError>), Option<PathBuf>> {
     let global = global.clone();
     let read = spawn_blocking(move || Config::read_what_fits(&global, std::env::vars_os())).await;
     match read.map_err(|_ended| None::<PathBuf>)? {
         Ok((config, _)) if config.file.is_none() && started.file.is_some() => {
-            tracing::error!("the configuration file is gone: everything that is loaded serves on");
+            let (what, hint) = ("the configuration file is gone", "put it back, or start without one");
+            host.note_refused_change(what.to_owned(), Some(hint.to_owned()));
+            tracing::error!(hint, "{what}: everything that is loaded serves on");
             Err(None)
         }
         Ok(read) => Ok(read),
         Err(error) => {
+            host.note_refused_change(causes(&error).join(": "), error.hint());
             log(None, &error, error.hint(), "the configuration cannot be used: everything that is loaded serves on");
             match error {
                 ConfigError::PluginDirectory { path, .. } => Err(Some(path)),
@@ -131,28 +180,29 @@ async fn apply(host: &Host, config: &Config) -> bool {
         }
     };
     let Applied { added, replaced, reordered, removed, refused, .. } = &applied;
-    if !applied.is_nothing() {
+    if ![added, replaced, reordered, removed].iter().all(|names| names.is_empty()) {
         let [added, replaced, reordered, removed] = [added, replaced, reordered, removed].map(|names| {
             let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
             names.join(" ")
         });
-        tracing::info!(added, replaced, reordered, removed, refused = refused.len(), "reloaded");
+        tracing::info!(added, replaced, reordered, removed, "reloaded");
     }
-    for error in refused {
-        log(
-            config.place_of(error),
-            error,
-            error.hint(),
-            "refused: if the plugin was loaded before, that version serves on",
-        );
+    // What was said before is not said again with every change of something else.
+    for Refused { plugin, error, serves_on, .. } in refused.iter().filter(|refused| !refused.is_known) {
+        let becomes = match serves_on {
+            true => "refused: what was loaded before serves on, with the grants and limits that it had",
+            false if removed.contains(plugin) => "refused and removed: it is not granted any more what it imports",
+            false => "refused: it is not loaded",
+        };
+        log(config.place_of(error), &**error, error.hint(), becomes);
     }
-    !refused.iter().any(LoadError::is_of_the_moment)
+    !refused.iter().any(|refused| refused.error.is_of_the_moment())
 }
 
 /// `place`: the file and the line of what is wrong, where it is in one that the error does not name itself.
 fn log(place: Option<String>, error: &(dyn Error + 'static), hint: Option<String>, message: &str) {
-    let hint = hint.unwrap_or_default();
     let error = place.into_iter().chain(causes(error)).collect::<Vec<_>>().join(": ");
+    // Without a hint there is no field.
     tracing::error!(error, hint, "{message}");
 }
 

@@ -93,7 +93,7 @@ pub fn componentize_with(core_module: &[u8], options: Options) -> Result<Compone
         Adapter::Wasi => Cow::Borrowed(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER),
     };
     check_interfaces(core_module, &adapter)?;
-    let taps_metadata = sections::taps(core_module).map_err(|source| Error::Malformed { source })?;
+    let taps_metadata = sections::taps(core_module).map_err(Error::malformed)?;
 
     let trimmed = if options.keep_everything { Cow::Borrowed(core_module) } else { trim::trim(core_module)?.into() };
 
@@ -102,13 +102,13 @@ pub fn componentize_with(core_module: &[u8], options: Options) -> Result<Compone
         .module(&trimmed)
         .and_then(|encoder| encoder.adapter(sealed::PREVIEW1, &adapter))
         .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| Error::Encode { source: error.into_boxed_dyn_error() })?;
+        .map_err(Error::encode)?;
 
-    let mut bytes = sections::strip(&linked, options.keep_names).map_err(|source| Error::Malformed { source })?;
+    let mut bytes = sections::strip(&linked, options.keep_names).map_err(Error::malformed)?;
     if !taps_metadata.is_empty() {
         sections::append(&mut bytes, sections::TAPS, &taps_metadata);
     }
-    let (imports, exports) = interfaces(&bytes).map_err(|source| Error::Malformed { source })?;
+    let (imports, exports) = interfaces(&bytes).map_err(Error::malformed)?;
     Ok(Component { bytes, taps_metadata, imports, exports })
 }
 
@@ -119,14 +119,14 @@ fn check_is_module(bytes: &[u8]) -> Result<(), Error> {
     if Parser::is_component(bytes) {
         return Err(Error::AlreadyComponent);
     }
-    wasmparser::validate(bytes).map_err(|source| Error::Malformed { source })?;
+    wasmparser::validate(bytes).map_err(Error::malformed)?;
     Ok(())
 }
 
 /// Finds what the encoder would also refuse, so that the message speaks of the plugin and not of the encoder.
 fn check_interfaces(core_module: &[u8], adapter: &[u8]) -> Result<(), Error> {
     let (_, contract) = wit_component::metadata::decode(core_module)
-        .map_err(|error| Error::Encode { source: error.into_boxed_dyn_error() })?;
+        .map_err(Error::encode)?;
     let world = &contract.resolve.worlds[contract.world];
     if world.exports.is_empty() {
         return Err(Error::NoTap);
@@ -135,11 +135,11 @@ fn check_interfaces(core_module: &[u8], adapter: &[u8]) -> Result<(), Error> {
     let wasi = sealed::functions(adapter)?;
 
     for payload in Parser::new(0).parse_all(core_module) {
-        let Payload::ImportSection(section) = payload.map_err(|source| Error::Malformed { source })? else {
+        let Payload::ImportSection(section) = payload.map_err(Error::malformed)? else {
             continue;
         };
         for import in section.into_imports() {
-            let import = import.map_err(|source| Error::Malformed { source })?;
+            let import = import.map_err(Error::malformed)?;
             let (module, name) = (import.module, import.name);
             if module == sealed::PREVIEW1 {
                 if !wasi.contains(name) {

@@ -75,7 +75,7 @@ impl<'a> CoreModule<'a> {
         if Parser::is_component(bytes) {
             return Err(Error::AlreadyComponent);
         }
-        let malformed = |source| Error::Malformed { source };
+        let malformed = Error::malformed;
         let types = Validator::new_with_features(FEATURES).validate_all(bytes).map_err(malformed)?;
         let adapter = sealed::adapter()?;
         let known = sealed::functions(&adapter)?;
@@ -134,7 +134,8 @@ impl<'a> CoreModule<'a> {
         let numbers = |types: &[ValType]| types.iter().map(|ty| Number::of(*ty)).collect::<Option<Vec<_>>>();
         let reason = match (numbers(ty.params()), numbers(ty.results())) {
             (Some(params), Some(results)) if results.len() <= 1 => {
-                let export = format!("f{}", self.functions.len());
+                // Not `f32`, which is a word of WIT.
+                let export = format!("function{}", self.functions.len());
                 let result = results.first().copied();
                 return self.functions.push((index, CoreFunction { name: name.to_owned(), params, result, export }));
             }
@@ -168,7 +169,7 @@ impl<'a> CoreModule<'a> {
     ///
     /// The module uses WASI and exports no memory, through which WASI gives its answers.
     pub fn into_component(self, adapter: Adapter) -> Result<Vec<u8>, Error> {
-        let encode = |error: anyhow::Error| Error::Encode { source: error.into_boxed_dyn_error() };
+        let encode = Error::encode;
         let adapter = match adapter {
             Adapter::Sealed => Cow::Owned(sealed::adapter()?),
             Adapter::Wasi => Cow::Borrowed(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER),
@@ -191,7 +192,7 @@ impl<'a> CoreModule<'a> {
     fn renamed(&self) -> Result<Vec<u8>, Error> {
         let mut module = Module::new();
         for payload in Parser::new(0).parse_all(self.bytes) {
-            let payload = payload.map_err(|source| Error::Malformed { source })?;
+            let payload = payload.map_err(Error::malformed)?;
             match &payload {
                 Payload::ExportSection(_) => {
                     let mut exports = ExportSection::new();

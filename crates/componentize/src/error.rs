@@ -19,7 +19,7 @@ pub enum Error {
     #[error("not a valid WebAssembly module")]
     Malformed {
         /// Where, and what was expected there.
-        source: wasmparser::BinaryReaderError,
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// Nothing in the module describes an export: a crate without `#[tap]`, or one that is not a `cdylib`.
     #[error("exports no tap")]
@@ -39,7 +39,7 @@ pub enum Error {
         max: usize,
     },
     /// The module imports something that neither the contract nor preview 1 of WASI has.
-    #[error("imports `{name}` from `{module}`, which no host offers")]
+    #[error("imports `{}` from `{}`, which no host offers", shown(name), shown(module))]
     UnknownImport {
         /// The module of the import.
         module: String,
@@ -47,7 +47,7 @@ pub enum Error {
         name: String,
     },
     /// The module imports a function of preview 1 that the adapter does not know.
-    #[error("imports the WASI function `{name}`, which the adapter does not have")]
+    #[error("imports the WASI function `{}`, which the adapter does not have", shown(name))]
     UnknownWasi {
         /// The name of the function.
         name: String,
@@ -74,10 +74,34 @@ pub enum Error {
 
 /// One of the functions that cannot be called, as an example.
 fn first(left_out: &[(String, &'static str)]) -> String {
-    left_out.first().map_or_else(String::new, |(name, reason)| format!(": `{}`, because {reason}", name.escape_debug()))
+    left_out.first().map_or_else(String::new, |(name, reason)| format!(": `{}`, because {reason}", shown(name)))
+}
+
+/// The longest text of a module's author, in bytes, that is repeated.
+const MAX_SHOWN: usize = 1000;
+
+/// What a module says, for a terminal: short, and without what could move its cursor or begin a line.
+fn shown(text: &str) -> String {
+    let short = &text[..text.floor_char_boundary(MAX_SHOWN)];
+    let mut shown = String::with_capacity(short.len());
+    for character in short.chars() {
+        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
+    }
+    if short.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 impl Error {
+    pub(crate) fn malformed(source: wasmparser::BinaryReaderError) -> Self {
+        Self::Malformed { source: shown(&source.to_string()).into() }
+    }
+
+    pub(crate) fn encode(source: anyhow::Error) -> Self {
+        Self::Encode { source: shown(&format!("{source:#}")).into() }
+    }
+
     /// What to do about it, for the author of the plugin. None where the message says everything.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {

@@ -33,9 +33,9 @@ fn describe(module: &mut Vec<u8>) -> anyhow::Result<()> {
 pub(crate) fn functions(adapter: &[u8]) -> Result<HashSet<&str>, Error> {
     let mut names = HashSet::new();
     for payload in wasmparser::Parser::new(0).parse_all(adapter) {
-        if let wasmparser::Payload::ExportSection(section) = payload.map_err(|source| Error::Malformed { source })? {
+        if let wasmparser::Payload::ExportSection(section) = payload.map_err(Error::malformed)? {
             for export in section {
-                names.insert(export.map_err(|source| Error::Malformed { source })?.name);
+                names.insert(export.map_err(Error::malformed)?.name);
             }
         }
     }

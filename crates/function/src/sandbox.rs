@@ -148,6 +148,12 @@ impl Sandbox {
                 message: "it has no effect while `network_access` is off".to_owned(),
             });
         }
+        if self.grants.get("files").is_some_and(|given| *given != GrantValue::Bool(false)) {
+            return Err(Error::Setting {
+                setting: "grants.files",
+                message: "it takes `false` alone: directories are given as directories (`--dir PATH`)".to_owned(),
+            });
+        }
         let wants = |interface: &str| imports.iter().any(|import| import.starts_with(interface));
         spec.grants.clone_from(&self.grants);
         if wants("wasi:filesystem/") {

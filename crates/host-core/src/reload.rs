@@ -3,9 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
+use futures_util::{StreamExt, stream};
 use tapline_tap_dispatch::{Override, PluginName};
 
 use crate::{
@@ -41,9 +42,11 @@ pub struct Refused {
     /// The plugin.
     pub plugin: PluginName,
     /// Why.
-    pub error: LoadError,
+    pub error: Arc<LoadError>,
     /// Whether it was loaded before, and serves on as it was.
     pub serves_on: bool,
+    /// Whether it was refused before for the same reason, which is no news.
+    pub is_known: bool,
 }
 
 /// A change that was asked for and that the host does not follow: what it runs is not what it was told to run.
@@ -60,10 +63,25 @@ pub struct RefusedChange {
     pub since: SystemTime,
 }
 
+/// A plugin that was refused is not tried again before twenty times as long has passed as that took: one that keeps the compiler
+/// busy until it is stopped would hold up every change of any other.
+const PAUSES: u32 = 20;
+
+/// What was tried, and when it may be again.
+#[derive(Clone)]
+struct Tried {
+    error: Arc<LoadError>,
+    /// All but the source.
+    settings: PluginSpec,
+    file: String,
+    not_before: Instant,
+}
+
 /// What a host was told and does not follow, or not any more.
 #[derive(Default)]
 pub(crate) struct Told {
     refused: BTreeMap<Option<PluginName>, RefusedChange>,
+    tried: BTreeMap<PluginName, Tried>,
     /// Plugins that were disabled when they were removed.
     disabled: BTreeSet<PluginName>,
 }
@@ -75,13 +93,24 @@ impl Told {
     }
 
     /// All plugins were told anew.
-    fn applied(&mut self, applied: &Applied) {
+    fn applied(&mut self, applied: &mut Applied) {
         let mut before = std::mem::take(&mut self.refused);
-        for Refused { plugin, error, .. } in &applied.refused {
-            let plugin = Some(plugin.clone());
-            self.refused.extend(before.remove_entry(&plugin));
-            self.refused(plugin, in_full(error), error.hint());
+        for refused in &mut applied.refused {
+            let (plugin, reason) = (Some(refused.plugin.clone()), in_full(&refused.error));
+            if let Some((plugin, before)) = before.remove_entry(&plugin) {
+                refused.is_known = before.reason == reason;
+                self.refused.insert(plugin, before);
+            }
+            self.refused(plugin, reason, refused.error.hint());
         }
+        self.tried.retain(|plugin, _| self.refused.contains_key(&Some(plugin.clone())));
+    }
+
+    /// Why this very plugin was refused, if it is too early to try again.
+    fn too_early(&self, settings: &PluginSpec, file: &str) -> Option<Arc<LoadError>> {
+        let tried = self.tried.get(&settings.name)?;
+        let is_same = tried.file == file && tried.settings == *settings && Instant::now() < tried.not_before;
+        is_same.then(|| Arc::clone(&tried.error))
     }
 }
 
@@ -103,7 +132,7 @@ enum Step {
     Keep(BTreeMap<String, Override>),
     Take(Box<Loaded>),
     /// `may_stay`: what is loaded needs nothing that the operator does not allow it any more.
-    Refuse { error: LoadError, may_stay: bool },
+    Refuse { error: Arc<LoadError>, may_stay: bool },
 }
 
 impl Host {
@@ -190,7 +219,8 @@ impl Host {
     /// it any more, a grant that was taken away for example: then it is removed. Disabled plugins stay disabled, also those that
     /// are removed and come again.
     ///
-    /// What is refused stands in [`Host::refused_changes`] until it is not.
+    /// What is refused stands in [`Host::refused_changes`] until it is not. The same file with the same settings is not tried again
+    /// before twenty times as long has passed as it took to find that out.
     ///
     /// # Errors
     ///
@@ -198,8 +228,8 @@ impl Host {
     pub async fn apply(&self, specs: Vec<PluginSpec>) -> Result<Applied, LoadError> {
         let _turn = self.inner.reloading.lock().await;
         match self.apply_now(specs).await {
-            Ok(applied) => {
-                self.told().applied(&applied);
+            Ok(mut applied) => {
+                self.told().applied(&mut applied);
                 Ok(applied)
             }
             Err(error) => {
@@ -237,10 +267,10 @@ impl Host {
         if let Some(twice) = specs.iter().find(|spec| !names.insert(&spec.name)) {
             return Err(LoadError::Duplicate { plugin: twice.name.clone() });
         }
-        let mut steps = Vec::new();
-        for spec in specs {
-            steps.push((spec.name.clone(), self.prepare(spec).await));
-        }
+        // As when all code is brought: one place to compile in is left to calls, if there are two.
+        let places = self.inner.config.compilation.max_concurrent.saturating_sub(1).max(1);
+        let prepare = |spec: PluginSpec| async { (spec.name.clone(), self.prepare(spec).await) };
+        let steps: Vec<_> = stream::iter(specs).map(prepare).buffered(places).collect().await;
 
         let _guard = self.inner.loading.lock().await;
         let mut before = self.registry().plugins.clone();
@@ -264,7 +294,7 @@ impl Host {
                 }
                 (Step::Refuse { error, may_stay }, old) => {
                     let serves_on = may_stay && old.is_some();
-                    applied.refused.push(Refused { plugin: name.clone(), error, serves_on });
+                    applied.refused.push(Refused { plugin: name.clone(), error, serves_on, is_known: false });
                     match old {
                         Some(old) if may_stay => old,
                         Some(old) => {
@@ -293,32 +323,47 @@ impl Host {
     /// Everything about one plugin of [`Host::apply`] that may take long.
     async fn prepare(&self, spec: PluginSpec) -> Step {
         let settings = spec.clone().without_source();
-        let prepared = self.prepare_or_refuse(spec).await;
+        let prepared = self.prepare_or_refuse(spec, &settings).await;
         prepared.unwrap_or_else(|error| {
             let registry = self.registry();
             let loaded = registry.plugins.get(&settings.name);
             let may_stay = loaded.is_none_or(|loaded| load::is_allowed(&self.inner, &settings, &loaded.plugin.manifest));
-            Step::Refuse { error: self.inner.refused(error), may_stay }
+            Step::Refuse { error, may_stay }
         })
     }
 
-    async fn prepare_or_refuse(&self, spec: PluginSpec) -> Result<Step, LoadError> {
+    async fn prepare_or_refuse(&self, spec: PluginSpec, settings: &PluginSpec) -> Result<Step, Arc<LoadError>> {
+        let refused = |error| Arc::new(self.inner.refused(error));
         let max = self.inner.config.compilation.max_component_bytes;
         let mut stages = Stages::begin();
-        let wasm = read::read(&spec.name, &spec.source, max).await?;
+        let wasm = read::read(&spec.name, &spec.source, max).await.map_err(refused)?;
         if let Some(loaded) = self.registry().plugins.get(&spec.name)
-            && *loaded.settings == spec.clone().without_source()
+            && *loaded.settings == *settings
             && let Ok(runtime) = self.inner.runtime(loaded.plugin.limits.enable_fuel_metering())
             && runtime.cache.key_of(&wasm) == loaded.plugin.code.key
         {
             // Somebody has it loaded again, and so believes that it can be.
             loaded.plugin.code.bringing.forgive();
-            self.check_order(loaded, &spec.order)?;
+            self.check_order(loaded, &spec.order).map_err(refused)?;
             return Ok(Step::Keep(spec.order));
+        }
+        let file = wasm.visible_name();
+        if let Some(error) = self.told().too_early(settings, &file) {
+            return Err(error);
         }
         // What was compared is what is loaded, whatever happens to the file meanwhile.
         stages.end("read");
-        Ok(Step::Take(Box::new(load::load_wasm(&self.inner, spec, wasm, stages).await?)))
+        let start = Instant::now();
+        let error = match load::load_wasm(&self.inner, spec, wasm, stages).await {
+            Ok(loaded) => return Ok(Step::Take(Box::new(loaded))),
+            Err(error) => refused(error),
+        };
+        if !error.is_of_the_moment() {
+            let (settings, not_before) = (settings.clone(), Instant::now() + start.elapsed() * PAUSES);
+            let tried = Tried { error: Arc::clone(&error), settings, file, not_before };
+            self.told().tried.insert(tried.settings.name.clone(), tried);
+        }
+        Err(error)
     }
 
     fn check_order(&self, loaded: &Loaded, order: &BTreeMap<String, Override>) -> Result<(), LoadError> {

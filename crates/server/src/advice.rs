@@ -26,7 +26,7 @@ pub(crate) fn advice(host: &Host, concurrency: Option<f64>) -> Vec<String> {
     {
         let rate = runtime.cache_hit_rate * 100.0;
         let todo = match host.disk_state() {
-            DiskState::Ready { .. } => "most instances had to wait for the compiler, which a warm directory prevents",
+            DiskState::Ready { .. } => "the others waited for the compiler, which a warm directory prevents",
             DiskState::Unusable { .. } => "it cannot be used, and /_tapline says why",
             _ => "set it, so that the next start finds what this one compiled",
         };

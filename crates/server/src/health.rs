@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use serde_json::{Value, json};
-use tapline_host_core::{BreakerState, metrics::process};
+use tapline_host_core::{BreakerState, RefusedChange, metrics::process};
 use tokio::time::timeout;
 
 use crate::server::Server;
@@ -84,8 +84,15 @@ fn plugins(server: &Server) -> (Health, Value) {
     let plugins = host.plugins();
     let without_code = plugins.iter().filter(|it| host.is_enabled(it.name()) && it.code_failure().is_some());
     let without_code: Vec<&str> = without_code.map(|plugin| plugin.name().as_str()).collect();
-    let health = if without_code.is_empty() { Health::Ready } else { Health::Degraded };
-    (health, json!({ "loaded": plugins.len(), "without_code": without_code }))
+    let refused = host.refused_changes();
+    let refused: Vec<&str> = refused.iter().map(subject).collect();
+    let health = if without_code.is_empty() && refused.is_empty() { Health::Ready } else { Health::Degraded };
+    (health, json!({ "loaded": plugins.len(), "without_code": without_code, "refused": refused }))
+}
+
+/// What could not be changed: a plugin, or all that the configuration says.
+pub(crate) fn subject(change: &RefusedChange) -> &str {
+    change.plugin.as_ref().map_or("configuration", |plugin| plugin.as_str())
 }
 
 fn breakers(server: &Server) -> (Health, Value) {

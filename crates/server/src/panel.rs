@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use askama::Template;
 use tapline_host_core::{
-    BreakerState, BreakerStatus, CodeFailure, Plugin, Policy, Target,
+    BreakerState, BreakerStatus, CodeFailure, Plugin, Policy, RefusedChange, Target,
     cache::DiskState,
     causes,
     metrics::{Metrics, StageSnapshot, TapSnapshot, process},
@@ -14,6 +14,7 @@ use crate::{
     action::{Outcome, words_of},
     advice::advice,
     form::FormToken,
+    health::subject,
     history::Rates,
     server::Server,
 };
@@ -33,6 +34,8 @@ struct Panel<'a> {
     version: &'static str,
     uptime: String,
     enabled: bool,
+    /// What was to change and did not.
+    refused: Vec<String>,
     advice: Vec<String>,
     plugins: Vec<PluginRow>,
     orders: Vec<TapOrder>,
@@ -128,6 +131,7 @@ pub(crate) fn render(server: &Server, outcome: Option<Outcome>) -> Result<String
         version: env!("CARGO_PKG_VERSION"),
         uptime: duration(server.uptime().as_secs()),
         enabled: host.metrics().is_enabled(),
+        refused: host.refused_changes().iter().map(refused).collect(),
         advice: advice(host, server.history().concurrency()),
         plugins: host.plugins().iter().map(|plugin| plugin_row(server, plugin, &seen)).collect(),
         orders: host.taps().filter_map(order).collect(),
@@ -181,6 +185,13 @@ fn plugin_row(server: &Server, plugin: &Plugin, seen: &Seen<'_>) -> PluginRow {
     }
 }
 
+fn refused(change: &RefusedChange) -> String {
+    let since = duration(change.since.elapsed().unwrap_or_default().as_secs());
+    let hint = change.hint.as_ref().map(|hint| format!(" To mend it: {hint}.")).unwrap_or_default();
+    let told = subject(change);
+    format!("For {since} this host has not run what it was told to run, of `{told}`: {}.{hint}", change.reason)
+}
+
 fn no_code(failure: &CodeFailure) -> String {
     let CodeFailure { error, since, retry_in, .. } = failure;
     let failing = duration(since.elapsed().unwrap_or_default().as_secs());
@@ -212,7 +223,11 @@ fn targets(server: &Server) -> Vec<TargetRow> {
         name: it.name,
         target: it.target,
         actual: it.actual.map_or_else(|| "–".to_owned(), |actual| format!("{actual:.2}")),
-        met: if it.met { "met" } else { "not met" },
+        met: match it.actual {
+            None => "not measured yet",
+            Some(_) if it.met => "met",
+            Some(_) => "not met",
+        },
     };
     let measured = host.metrics().is_enabled().then(|| host.validate_performance().targets);
     measured.into_iter().flatten().map(row).collect()
@@ -246,7 +261,7 @@ fn figures(server: &Server) -> Vec<(&'static str, String)> {
     if let Some(runtime) = host.runtime_metrics() {
         figures.push(("Instances whose code was there", format!("{:.1} %", runtime.cache_hit_rate * 100.0)));
         figures.push((
-            "Start of a plugin, median and p99",
+            "Start of a plugin (compile or load artifact, instantiate fresh), median and p99",
             format!("{:.1} and {:.1} ms", runtime.p50_cold_start_ms, runtime.p99_cold_start_ms),
         ));
     }

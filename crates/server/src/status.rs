@@ -8,7 +8,7 @@ use tapline_host_core::{
     metrics::{StageSnapshot, process},
 };
 
-use crate::{advice::advice, server::Server};
+use crate::{advice::advice, health::subject, server::Server};
 
 pub(crate) fn document(server: &Server) -> Value {
     let host = server.host();
@@ -19,6 +19,7 @@ pub(crate) fn document(server: &Server) -> Value {
         "surface": host.config().deployment.surface.as_str(),
         "uptime_seconds": server.uptime().as_secs_f64(),
         "plugins": plugins(server),
+        "refused_changes": refused_changes(server),
         "runtime": runtime(server),
         "stages": stages(server),
         "performance": performance(server),
@@ -86,6 +87,12 @@ fn plugins(server: &Server) -> Vec<Value> {
         })
     };
     host.plugins().iter().map(plugin).collect()
+}
+
+/// What is wrong may name paths: that is for operators.
+fn refused_changes(server: &Server) -> Vec<Value> {
+    let changes = server.host().refused_changes();
+    changes.iter().map(|change| json!({ "of": subject(change), "since": moment(change.since) })).collect()
 }
 
 /// `null` where nothing is recorded.

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tapline_cache::{ArtifactCache, CacheConfig, CacheError, DiskState, Fault, Source};
+use tapline_cache::{ArtifactCache, CacheConfig, CacheDirectory, CacheError, DiskState, Fault, Fingerprint, Source};
 use wasmtime::Engine;
 
 use crate::{component, engine, files, on_disk, place, run};
@@ -103,6 +103,144 @@ fn what_a_dead_process_left_half_written_is_written_over() {
     assert_eq!(files(&directory), [name, "key".to_owned()]);
     let loaded = on_disk(&engine, &directory).get_or_compile(&wasm).unwrap();
     assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Disk, ANSWER));
+}
+
+fn fifo(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// What is no file of ours in the place of an entry, whatever could be read there.
+#[test]
+fn an_entry_that_is_no_file_of_ours_is_refused() {
+    let aside = |entry: &Path| {
+        let aside = entry.with_file_name("aside");
+        fs::rename(entry, &aside).unwrap();
+        aside
+    };
+    check_refused(|_, entry| fs::set_permissions(entry, fs::Permissions::from_mode(0o602)).unwrap());
+    check_refused(|_, entry| fs::set_permissions(entry, fs::Permissions::from_mode(0o620)).unwrap());
+    check_refused(|_, entry| std::os::unix::fs::symlink(aside(entry), entry).unwrap());
+    check_refused(|_, entry| {
+        fs::remove_file(entry).unwrap();
+        fifo(entry);
+    });
+    check_refused(|_, entry| {
+        fs::remove_file(entry).unwrap();
+        fs::create_dir(entry).unwrap();
+    });
+    // It would take for ever to read.
+    check_refused(|_, entry| fs::File::options().write(true).open(entry).unwrap().set_len(1 << 40).unwrap());
+}
+
+/// As root alone can try it: others could have the file open.
+#[test]
+fn an_entry_of_another_user_is_refused() {
+    if rustix::process::geteuid().is_root() {
+        check_refused(|_, entry| std::os::unix::fs::chown(entry, Some(65_534), Some(65_534)).unwrap());
+    }
+}
+
+#[test]
+fn a_pipe_in_place_of_the_key_is_replaced() {
+    check_refused(|_, entry| {
+        let key = entry.with_file_name("key");
+        fs::remove_file(&key).unwrap();
+        fifo(&key);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    });
+}
+
+/// Somebody who could write to the directory once has put something where a new entry is written.
+#[track_caller]
+fn check_planted(plant: impl FnOnce(&Path)) {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let wasm = component(ANSWER);
+    let cache = on_disk(&engine, &directory);
+    let name = cache.key(&wasm).file_name();
+    plant(&directory.join(format!("{name}.tmp")));
+    assert_eq!(cache.get_or_compile(&wasm).unwrap().source, Source::Compiled);
+    let entry = fs::symlink_metadata(directory.join(&name)).unwrap();
+    assert_eq!((entry.is_file(), entry.permissions().mode() & 0o7777), (true, 0o600), "a file of our own");
+    let loaded = on_disk(&engine, &directory).get_or_compile(&wasm).unwrap();
+    assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Disk, ANSWER));
+}
+
+#[test]
+fn nothing_is_written_to_what_others_have_put_there() {
+    let parent = tempfile::tempdir().unwrap();
+    let victim = parent.path().join("victim");
+    fs::write(&victim, "not to be touched").unwrap();
+    check_planted(|planted| std::os::unix::fs::symlink(&victim, planted).unwrap());
+    check_planted(|planted| std::os::unix::fs::symlink("nowhere", planted).unwrap());
+    check_planted(fifo);
+    check_planted(|planted| fs::create_dir(planted).unwrap());
+    // Who has it open could write to it when it is mapped.
+    let mut open = None;
+    check_planted(|planted| {
+        open = Some(fs::File::create(planted).unwrap());
+        fs::set_permissions(planted, fs::Permissions::from_mode(0o666)).unwrap();
+    });
+    assert_eq!(open.unwrap().metadata().unwrap().len(), 0, "somebody else's file");
+    if rustix::process::geteuid().is_root() {
+        check_planted(|planted| {
+            fs::write(planted, "").unwrap();
+            std::os::unix::fs::chown(planted, Some(65_534), Some(65_534)).unwrap();
+        });
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "not to be touched");
+}
+
+#[test]
+fn another_name_of_a_file_keeps_what_is_in_it() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let cache = on_disk(&engine, &directory);
+    let wasm = component(ANSWER);
+    let (name, other) = (cache.key(&wasm).file_name(), directory.join("other"));
+    fs::write(&other, "not to be touched").unwrap();
+    fs::hard_link(&other, directory.join(format!("{name}.tmp"))).unwrap();
+    cache.get_or_compile(&wasm).unwrap();
+    assert_eq!(fs::read_to_string(&other).unwrap(), "not to be touched");
+}
+
+/// The parent may be anybody's, such as a directory for temporary files.
+#[test]
+fn a_directory_that_takes_the_place_of_ours_is_not_used() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let cache = on_disk(&engine, &directory);
+    let (first, second) = (component(ANSWER), component(ANSWER + 1));
+    cache.get_or_compile(&first).unwrap();
+    fs::rename(&directory, directory.with_file_name("moved")).unwrap();
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(cache.get_or_compile(&second).unwrap().source, Source::Compiled);
+    assert_eq!(files(&directory), [""; 0], "nothing of ours");
+    assert_eq!(cache.statistics().failed_writes, 0, "what was moved is still ours");
+    assert!(cache.is_on_disk(&cache.key(&second)));
+    // One that is gone keeps nothing, and the cache works.
+    fs::remove_dir_all(directory.with_file_name("moved")).unwrap();
+    let loaded = cache.get_or_compile(&component(ANSWER + 2)).unwrap();
+    assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, ANSWER + 2));
+    assert_eq!((cache.statistics().failed_writes, files(&directory).len()), (1, 0));
+}
+
+#[test]
+fn what_is_no_file_of_ours_is_found_and_pruned() {
+    let engine = engine();
+    let (_parent, directory) = place();
+    let names: Vec<String> = (0..4).map(|answer| on_disk(&engine, &directory).key(&component(answer)).file_name()).collect();
+    fifo(&directory.join(&names[0]));
+    std::os::unix::fs::symlink("nowhere", directory.join(&names[1])).unwrap();
+    fs::create_dir(directory.join(&names[2])).unwrap();
+    fifo(&directory.join(format!("{}.tmp", names[3])));
+    let opened = CacheDirectory::open(&directory, 1000, u64::MAX).unwrap();
+    let contents = opened.contents().unwrap();
+    assert_eq!((contents.entries.len(), contents.leftovers.len()), (3, 1));
+    assert!(contents.entries.iter().all(|entry| opened.verify(entry).is_err()));
+    assert_eq!(opened.prune(&[Fingerprint::of(&engine)]).unwrap().len(), 3);
+    assert_eq!(files(&directory), ["key"]);
 }
 
 /// A cache that works, although not with this directory; and why not.
@@ -205,8 +343,8 @@ fn a_file_in_place_of_the_directory_is_no_reason_to_stop() {
 #[test]
 fn a_directory_in_which_no_key_can_be_made_is_no_reason_to_stop() {
     let (_parent, directory) = with_mode(0o700);
-    // Permissions do not stop root: a directory that has the name of the key's temporary file does.
-    fs::create_dir(directory.join("key.tmp")).unwrap();
+    // Permissions do not stop root: a directory with something in it that has the name of the key's temporary file does.
+    fs::create_dir_all(directory.join("key.tmp/full")).unwrap();
     let reason = check_unusable(&directory);
     assert!(matches!(reason, CacheError::Directory { .. }), "{reason:?}");
 }
@@ -218,9 +356,9 @@ fn a_directory_without_write_permission_is_read_and_left_alone() {
     let (kept, new) = (component(1), component(2));
     let key = on_disk(&engine, &directory).get_or_compile(&kept).unwrap().key;
 
-    // Permissions do not stop root: a directory that has the name of the temporary file does.
+    // Permissions do not stop root: a directory with something in it that has the name of the temporary file does.
     let name = on_disk(&engine, &directory).key(&new).file_name();
-    fs::create_dir(directory.join(format!("{name}.tmp"))).unwrap();
+    fs::create_dir_all(directory.join(format!("{name}.tmp/full"))).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o500)).unwrap();
 
     let cache = on_disk(&engine, &directory);

@@ -56,13 +56,18 @@ pub(crate) enum Pattern {
 
 fn limits(text: &str) -> Result<PartialLimits, String> {
     let Some((field, value)) = text.split_once('=') else {
-        let preset: Preset = text.parse().map_err(|error| format!("{error}; fields are given as NAME=VALUE"))?;
+        let presets = Preset::ALL.map(Preset::as_str).join(", ");
+        let unknown = |error| format!("{error}; the presets are {presets}, and fields are given as NAME=VALUE");
+        let preset: Preset = text.parse().map_err(unknown)?;
         return Ok(preset.limits().into());
     };
     let value = match value {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        number => number.parse::<u64>().map(Value::from).map_err(|error| format!("`{number}`: {error}"))?,
+        number => number
+            .parse::<u64>()
+            .map(Value::from)
+            .map_err(|error| format!("`{number}`: {error}; it takes a whole number without a unit, or true or false"))?,
     };
     serde_json::from_value(Value::Object(Map::from_iter([(field.to_owned(), value)])))
         .map_err(|error| error.to_string())

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tapline_host_core::{
     PluginSource, PluginSpec,
-    cache::{CacheDirectory, DirectoryEntry, Fingerprint, Useless, Wasm},
+    cache::{CacheDirectory, DirectoryContents, DirectoryEntry, Fingerprint, Useless, Wasm},
     code_fingerprints, read_component,
 };
 
@@ -40,18 +40,25 @@ impl From<String> for Done {
 pub(crate) fn run(global: &Global, action: &CacheAction) -> Result<ExitCode> {
     let config = Config::read(global, std::env::vars_os())?;
     let path = config.host.cache_directory.as_ref().with_context(|| Hint {
-        message: "no directory for compiled plugins is configured".to_owned(),
-        hint: "set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY".to_owned(),
+        message: "no directory for compiled plugins is in use".to_owned(),
+        hint: "set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY, and do not switch `enable_aot_cache` off".to_owned(),
     })?;
+    let engines = code_fingerprints(&config.host)?;
     if !path.exists() {
-        writeln!(io::stdout(), "{} does not exist yet: nothing was compiled", path.display())?;
+        // To look makes no directory.
+        let (config, nothing) = (&config, DirectoryContents::default());
+        let text = match action {
+            CacheAction::List { json: true } => list(config, nothing, &engines, true).text,
+            CacheAction::Stats { json: true } => stats(config, &nothing, &engines, true).text,
+            _ => format!("{} does not exist yet: nothing was compiled\n", path.display()),
+        };
+        io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let directory = CacheDirectory::open(path, config.host.cache_size, config.host.cache_max_bytes)?;
-    let engines = code_fingerprints(&config.host)?;
     let done = match action {
-        CacheAction::List { json } => list(&config, &directory, &engines, *json),
-        CacheAction::Stats { json } => stats(&config, &directory, &engines, *json),
+        CacheAction::List { json } => directory.contents().map(|found| list(&config, found, &engines, *json)),
+        CacheAction::Stats { json } => directory.contents().map(|found| stats(&config, &found, &engines, *json)),
         CacheAction::Verify => verify(&directory),
         CacheAction::Prune => prune(&directory, &engines),
         CacheAction::Clear => directory.clear().map(|removed| format!("removed {}\n", amount(&removed)).into()),
@@ -61,8 +68,8 @@ pub(crate) fn run(global: &Global, action: &CacheAction) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn list(config: &Config, directory: &CacheDirectory, engines: &[Fingerprint], as_json: bool) -> io::Result<Done> {
-    let entries = directory.contents()?.entries;
+fn list(config: &Config, contents: DirectoryContents, engines: &[Fingerprint], as_json: bool) -> Done {
+    let entries = contents.entries;
     let plugins = plugins_by_name(&config.plugins, config.host.compilation.max_component_bytes);
     let plugins = |entry: &DirectoryEntry| plugins.get(&entry.name).map(Vec::as_slice).unwrap_or_default();
     if as_json {
@@ -80,10 +87,10 @@ fn list(config: &Config, directory: &CacheDirectory, engines: &[Fingerprint], as
                 })
             })
             .collect();
-        return Ok(format!("{:#}\n", Value::from(entries)).into());
+        return format!("{:#}\n", Value::from(entries)).into();
     }
     if entries.is_empty() {
-        return Ok("nothing is compiled\n".to_owned().into());
+        return "nothing is compiled\n".to_owned().into();
     }
     let now = SystemTime::now();
     let rows: Vec<[String; 6]> = entries
@@ -100,12 +107,11 @@ fn list(config: &Config, directory: &CacheDirectory, engines: &[Fingerprint], as
             ]
         })
         .collect();
-    Ok(table::render(["plugin", "engine", "size", "created", "used", "component"], &rows).into())
+    table::render(["plugin", "engine", "size", "created", "used", "component"], &rows).into()
 }
 
-fn stats(config: &Config, directory: &CacheDirectory, engines: &[Fingerprint], as_json: bool) -> io::Result<Done> {
-    let contents = directory.contents()?;
-    let entries = contents.entries;
+fn stats(config: &Config, contents: &DirectoryContents, engines: &[Fingerprint], as_json: bool) -> Done {
+    let entries = &contents.entries;
     let ours = || entries.iter().filter(|entry| engines.contains(&entry.fingerprint));
     let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
     let plugins = plugins_by_name(&config.plugins, config.host.compilation.max_component_bytes);
@@ -123,18 +129,18 @@ fn stats(config: &Config, directory: &CacheDirectory, engines: &[Fingerprint], a
             "plugins": all,
             "plugins_compiled": compiled,
         });
-        return Ok(format!("{document:#}\n").into());
+        return format!("{document:#}\n").into();
     }
     let row = |what: &str, how_much: String| [what.to_owned(), how_much];
     let rows = [
         row("entries", format!("{} of at most {}", entries.len(), host.cache_size)),
         row("size", format!("{} of at most {}", table::size(bytes), table::size(host.cache_max_bytes))),
-        row("for this configuration", ours().count().to_string()),
+        row("for this engine", ours().count().to_string()),
         row("for other engines", (entries.len() - ours().count()).to_string()),
         row("being written, or left half written", contents.leftovers.len().to_string()),
         row("plugins that need no compilation", format!("{compiled} of {all}")),
     ];
-    Ok(table::render(["what", "how much"], &rows).into())
+    table::render(["what", "how much"], &rows).into()
 }
 
 fn verify(directory: &CacheDirectory) -> io::Result<Done> {

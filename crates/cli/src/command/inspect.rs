@@ -2,15 +2,14 @@
 
 use std::{
     fmt::Write as _,
-    fs,
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use tapline_host_core::{Capability, Manifest, PluginName, TapRecord};
+use tapline_host_core::{Capability, Compilation, Manifest, PluginName, TapRecord, read_component};
 use tapline_host_wasi::{Clocks, Files, Network, Random, Standard};
 
 use crate::{report::Hint, table};
@@ -19,10 +18,17 @@ use crate::{report::Hint, table};
 const PAGE: u64 = tapline_host_core::limits::PAGE_BYTES;
 
 pub(crate) fn run(file: &Path, as_json: bool) -> Result<ExitCode> {
-    let bytes = fs::read(file).with_context(|| Hint {
-        message: format!("cannot read {}", file.display()),
-        hint: "`cargo xtask build-plugins` writes the sample plugins to target/plugins".to_owned(),
-    })?;
+    let max = Compilation::default().max_component_bytes;
+    let bytes = match read_component(file, max) {
+        Ok(bytes) => bytes,
+        Err(Ok(size)) => bail!("{} has {size} bytes or more, {max} are allowed in a plugin", file.display()),
+        Err(Err(error)) => {
+            return Err(error).with_context(|| Hint {
+                message: format!("cannot read {}", file.display()),
+                hint: "give the .wasm file of a plugin".to_owned(),
+            });
+        }
+    };
     let manifest = Manifest::read(&name(file)?, &bytes)?;
     let text = if as_json { format!("{:#}\n", document(&manifest)) } else { page(file, &manifest) };
     io::stdout().write_all(text.as_bytes())?;

@@ -21,12 +21,13 @@ use tapline_host_log::Log;
 use crate::{
     arguments::{Arguments, Command, ModuleArguments, module::Pattern},
     config::{Config, ConfigError, Origin},
+    report::Hint,
     table,
     telemetry::Telemetry,
 };
 
-/// What a module says, and no more: errors come at the end of this program anyway.
-const QUIET_LOG: &str = "error,tapline_host_core=off,tapline::guest=info";
+/// What a module says, and what is wrong with compiled code on disk: errors come at the end of this program anyway.
+const QUIET_LOG: &str = "error,tapline_host_core=off,tapline_cache=warn,tapline::guest=info";
 /// How often the program is started to measure the stage *process start*.
 const STARTS: usize = 20;
 /// How long what still runs may take when a benchmark is over.
@@ -41,12 +42,24 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config = Config::read(&arguments.global, std::env::vars_os())?;
     let quiet = config.settings.iter().any(|it| it.key == "log.filter" && it.origin == Origin::Default);
     Telemetry::default().log_to_stderr(if quiet { QUIET_LOG } else { &config.log }, config.log_format)?;
-    let sandbox = sandbox(module, &config)?;
+    let profile = profile(&config);
+    let sandbox = sandbox(module, profile)?;
     let mut host = config.host;
     host.limits = limits(module, host.limits).map_err(ConfigError::Limits)?;
+    // What a profile is chosen for is not raised by the way.
+    if profile == Profile::Secure && host.limits.smallest(profile.settings().limits) != host.limits {
+        let message = format!("in the profile `{profile}` limits can be lowered, and fuel is metered");
+        return Err(Error::Setting { setting: "--limits", message }.into());
+    }
     // A benchmark loads from a file, also where none are kept.
-    let scratch = tempfile::tempdir()?;
-    if matches!(arguments.command, Command::Bench { .. }) && !keeps_code(&host)? {
+    let scratch = match &arguments.command {
+        Command::Bench { .. } if !keeps_code(&host)? => Some(tempfile::tempdir().with_context(|| Hint {
+            message: "cannot make a directory for compiled code".to_owned(),
+            hint: "set TMPDIR to a directory that can be written to, or TAPLINE_CACHE_DIRECTORY".to_owned(),
+        })?),
+        _ => None,
+    };
+    if let Some(scratch) = &scratch {
         host.cache_directory = Some(scratch.path().join("cache"));
     }
     let runtime = start(host, sandbox)?;
@@ -66,7 +79,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
         (Command::Run { json, .. }, Some(call)) => {
             let answer = loaded.call(call).await?;
             if !json {
-                writeln!(io::stderr(), "{}", figures(&loaded, &answer))?;
+                // An answer that nobody can be told the figures of is an answer all the same.
+                let _ = writeln!(io::stderr(), "{}", figures(&loaded, &answer));
             }
             match (json, &answer.value) {
                 (true, _) => json_text(&document(&loaded, &answer)),
@@ -137,10 +151,13 @@ fn over(below: PartialLimits, above: PartialLimits) -> PartialLimits {
     }
 }
 
-/// The sandbox of the flags, within what the profile has.
-fn sandbox(arguments: &ModuleArguments, config: &Config) -> Result<Sandbox> {
+fn profile(config: &Config) -> Profile {
     let profile = config.settings.iter().find(|setting| setting.key == "host.profile");
-    let profile: Profile = profile.and_then(|it| it.value.as_str()?.parse().ok()).unwrap_or_default();
+    profile.and_then(|it| it.value.as_str()?.parse().ok()).unwrap_or_default()
+}
+
+/// The sandbox of the flags, within what the profile has.
+fn sandbox(arguments: &ModuleArguments, profile: Profile) -> Result<Sandbox> {
     let mut sandbox = Sandbox { enable_wasi: !arguments.no_wasi, ..Sandbox::default() };
     sandbox.grants = arguments.grant.iter().cloned().collect();
     sandbox.network_access = sandbox.grants.contains_key("network");

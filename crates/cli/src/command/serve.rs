@@ -20,7 +20,7 @@ use crate::{
     arguments::Global,
     progress,
     report::Hint,
-    watch,
+    watch::{self, Hangups},
 };
 
 /// Something was still running when the program had to end.
@@ -49,15 +49,15 @@ impl ProfileFile {
     }
 }
 
-/// `watched`: where the configuration comes from, if it is to be followed.
-pub(crate) async fn run(app: &App, watched: Option<&Global>, process: ProcessStart) -> Result<ExitCode> {
+/// `global`: where the configuration comes from. `watch`: whether it is followed without being asked.
+pub(crate) async fn run(app: &App, global: &Global, watch: bool, process: ProcessStart) -> Result<ExitCode> {
     let start = Instant::now();
     let address = &app.config.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| {
         let hint = Hint { message: format!("cannot listen on {address}"), hint: where_to_listen(&error).to_owned() };
         anyhow::Error::new(error).context(hint)
     })?;
-    let signals = signals()?;
+    let (signals, hangups) = (signals()?, Hangups::listen()?);
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
     io::stdout().flush()?;
@@ -82,14 +82,12 @@ pub(crate) async fn run(app: &App, watched: Option<&Global>, process: ProcessSta
         tokio::spawn(async move { host.rest_when_idle(after).await })
     });
     // A task of its own: checking a plugin takes milliseconds of a thread, which the listener would wait for.
-    let watching =
-        watched.map(|global| tokio::spawn(watch::follow(app.host.clone(), global.clone(), app.config.clone())));
+    let following = watch::follow(app.host.clone(), global.clone(), app.config.clone(), watch, hangups);
+    let following = tokio::spawn(following);
     let shutdown = async {
         signals.await;
         // What is loaded from now on would serve nobody.
-        if let Some(watching) = watching {
-            watching.abort();
-        }
+        following.abort();
     };
     let complete = app.server().serve(listener, shutdown).await?;
     bringing.abort();
@@ -125,8 +123,7 @@ async fn bring_code(host: Host, progress: ProgressBar) {
             Ok(()) => progress.set_message(format!("{plugin} is ready")),
             Err(error) => {
                 failed.fetch_add(1, Relaxed);
-                let hint = error.hint().unwrap_or_default();
-                tracing::error!(%plugin, error = &*error as &dyn Error, hint, "cannot be called");
+                tracing::error!(%plugin, error = &*error as &dyn Error, hint = error.hint(), "cannot be called");
             }
         }
     })
@@ -134,7 +131,7 @@ async fn bring_code(host: Host, progress: ProgressBar) {
     progress.finish_and_clear();
     match failed.into_inner() {
         0 => tracing::info!("all plugins are compiled, or were found so"),
-        failed => tracing::warn!(failed, "the other plugins are compiled, or were found so"),
+        failed => tracing::warn!(failed, "some plugins have no code; the others, if any, are compiled or were found so"),
     }
 }
 

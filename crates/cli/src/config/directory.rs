@@ -25,9 +25,12 @@ pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
         if index == MAX_ENTRIES {
             return Err(io::Error::other(format!("it has more than {MAX_ENTRIES} entries")));
         }
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         let is_hidden = name.as_encoded_bytes().starts_with(b".");
-        if !is_hidden && Path::new(&name).extension().is_some_and(|extension| extension == "wasm") {
+        // Directories are nobody's, whatever they are called.
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_hidden && !is_directory && Path::new(&name).extension().is_some_and(|extension| extension == "wasm") {
             files.push(directory.join(name));
         }
     }
@@ -110,6 +113,7 @@ mod tests {
         for name in ["b.wasm", "a.wasm", "a.wasm.tmp", ".a.wasm", ".wasm", "a.wasm~", "notes.txt", "A b.wasm"] {
             fs::write(place.path().join(name), "").unwrap();
         }
+        fs::create_dir(place.path().join("c.wasm")).unwrap();
         let expected = ["A b.wasm", "a.wasm", "b.wasm"].map(|name| place.path().join(name));
         assert_eq!(files(place.path()).unwrap(), expected);
         assert!(files(&place.path().join("none")).is_err());

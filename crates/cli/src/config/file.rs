@@ -4,7 +4,7 @@ mod limits;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::Path,
     path::PathBuf,
@@ -17,6 +17,7 @@ use tapline_host_core::{
     PluginName, PluginSpec, Reuse, Stock,
     limits::{LimitsError, PartialLimits, Profile},
     metrics::Surface,
+    read_component,
 };
 use toml::{Spanned, de::DeTable, de::DeValue};
 
@@ -175,6 +176,9 @@ impl PluginSection {
     }
 }
 
+/// The largest configuration file: a table for each of a thousand plugins.
+const MAX_BYTES: u64 = 4 << 20;
+
 /// A file that was read, and where everything stands in it.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -187,8 +191,19 @@ pub(super) struct Parsed {
 }
 
 pub(super) fn read(path: &Path) -> Result<Parsed, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = read_text(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(path, &text)
+}
+
+/// The text of a file. One that another program hands over through a pipe will do, but nobody waits for ever for it, and one that
+/// hands over nothing has not said that there is nothing.
+fn read_text(path: &Path) -> io::Result<String> {
+    let too_large = |size| io::Error::other(format!("it has {size} bytes or more, {MAX_BYTES} are allowed"));
+    let bytes = read_component(path, MAX_BYTES).map_err(|error| error.map_or_else(|error| error, too_large))?;
+    if bytes.is_empty() && !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file, and nobody writes to it"));
+    }
+    String::from_utf8(bytes.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
 /// `path` is for the errors.

@@ -120,8 +120,8 @@ fn what_is_not_there_or_not_ours() {
     place.check(
         &["cache", "list"],
         expect![[r#"
-            error: no directory for compiled plugins is configured
-            hint: set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY
+            error: no directory for compiled plugins is in use
+            hint: set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY, and do not switch `enable_aot_cache` off
             [1]
         "#]],
     );

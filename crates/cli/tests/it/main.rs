@@ -17,6 +17,7 @@ mod plugins;
 mod run;
 mod site;
 mod start;
+mod surroundings;
 mod trace;
 mod watch;
 

@@ -162,7 +162,7 @@ fn inspect_what_is_no_plugin() {
         expect![[r#"
             error: cannot read b.wasm
               because: No such file or directory (os error 2)
-            hint: `cargo xtask build-plugins` writes the sample plugins to target/plugins
+            hint: give the .wasm file of a plugin
             [1]
         "#]],
     );

@@ -223,7 +223,7 @@ fn what_is_wrong_with_a_call() {
         error: `pair` of `numbers` cannot be called: it returns more than one value
         [1]
         error: `divide` of `numbers`: trapped: wasm trap: integer divide by zero
-          at function 1 (0x74)
+          at function 1 (0x90)
         [1]
         error: `12` is no SHA-256: that has 64 hexadecimal digits
         [2]
@@ -259,7 +259,7 @@ fn what_is_wrong_with_a_call() {
         hint: did you mean `fibonacci(s32) -> s64`?
         [1]
         error: `divide` of `numbers`: trapped: wasm trap: integer divide by zero
-          at function 1 (0x74)
+          at function 1 (0x90)
         [1]
     "#]].assert_eq(&complaints(
         &place,
@@ -307,11 +307,11 @@ fn flags_that_are_wrong() {
     ];
     let runs: Vec<&[&str]> = runs.iter().map(|run| &run[..]).collect();
     expect![[r#"
-        error: invalid value 'untrustd' for '--limits <LIMITS>': `untrustd` is not a preset, the nearest is `untrusted`; fields are given as NAME=VALUE
+        error: invalid value 'untrustd' for '--limits <LIMITS>': `untrustd` is not a preset, the nearest is `untrusted`; the presets are cpu-intensive, memory-intensive, untrusted, tap, extract, and fields are given as NAME=VALUE
         [2]
         error: invalid value 'max_memory=1' for '--limits <LIMITS>': unknown field `max_memory`, expected one of `max_memory_bytes`, `max_table_elements`, `max_instances`, `max_functions`, `max_memories`, `max_execution_time_ms`, `max_stack_size_bytes`, `enable_fuel_metering`, `fuel_limit`
         [2]
-        error: invalid value 'max_memory_bytes=lots' for '--limits <LIMITS>': `lots`: invalid digit found in string
+        error: invalid value 'max_memory_bytes=lots' for '--limits <LIMITS>': `lots`: invalid digit found in string; it takes a whole number without a unit, or true or false
         [2]
         error: invalid value '0' for '--fuel <UNITS>': 0 is not in 1..18446744073709551615
         [2]

@@ -25,7 +25,11 @@ pub(crate) struct Watching {
 
 impl Watching {
     pub(crate) fn start(place: &Place) -> Self {
-        let mut serving = Serving::with(place, &["serve", "--watch", "--log-format", "json"]);
+        Self::with(place, &["serve", "--watch", "--log-format", "json"])
+    }
+
+    fn with(place: &Place, arguments: &[&str]) -> Self {
+        let mut serving = Serving::with(place, arguments);
         let stderr = serving.child.stderr.take().unwrap();
         let (lines, log) = channel();
         thread::spawn(move || {
@@ -95,14 +99,14 @@ fn the_file_of_a_plugin_changes() {
 
     // What is no plugin, as the plugin's file: it says why, and the version before it serves on.
     replace(&place, "plugins/first.wasm", b"This is not WebAssembly.");
-    let refused = watching.logged("refused: if the plugin");
+    let refused = watching.logged("refused: what was loaded before serves on");
     assert_eq!(refused["error"], "plugin `first` is not WebAssembly: it starts with [54, 68, 69, 73, 20, 69, 73, 20]");
     assert_eq!(refused["hint"], "give the path of the `.wasm` file that the plugin's build wrote");
     assert!(watching.page().contains(SEO));
 
     // The file is gone.
     fs::remove_file(place.path().join("plugins/first.wasm")).unwrap();
-    let refused = watching.logged("refused: if the plugin");
+    let refused = watching.logged("refused: what was loaded before serves on");
     assert!(refused["error"].as_str().unwrap().contains("cannot read plugins/first.wasm"), "{refused}");
     assert!(watching.page().contains(SEO));
 
@@ -110,7 +114,7 @@ fn the_file_of_a_plugin_changes() {
     let whole = fs::read(component("reading-time")).unwrap();
     place.write("plugins/first.wasm", &whole[..whole.len() / 2]);
     place.write("plugins/letter.wasm", "Dear reader");
-    let refused = watching.logged("refused: if the plugin");
+    let refused = watching.logged("refused: what was loaded before serves on");
     assert!(refused["error"].as_str().unwrap().contains("damaged"), "{refused}");
     assert!(watching.page().contains(SEO));
     place.write("plugins/first.wasm", &whole);
@@ -136,7 +140,7 @@ fn the_configuration_changes() {
     second("[plugins.second.limits]\nmax_execution_time_ms = 500\n");
     assert_eq!(watching.logged("reloaded")["replaced"], "second");
     second("[plugins.second.grants]\nmail = true\n");
-    let refused = watching.logged("refused: if the plugin");
+    let refused = watching.logged("refused: what was loaded before serves on");
     assert!(refused["error"].as_str().unwrap().contains("no capability is called `mail`"), "{refused}");
     assert!(watching.page().contains("<!-- head: second -->"));
 
@@ -159,6 +163,66 @@ fn the_configuration_changes() {
     assert_eq!(watching.logged("reloaded")["removed"], "second");
     assert!(!watching.page().contains("<!-- head: second -->"));
     assert_eq!(watching.serving.end("-INT"), 0);
+}
+
+#[test]
+fn a_grant_that_is_taken_away_is_taken_away() {
+    let place = place();
+    let watching = Watching::start(&place);
+    let related = |more: &str| {
+        let related = component("related");
+        configure(&place, &format!("[plugins.related]\npath = \"{}\"\n{more}", related.display()));
+    };
+    let health = || serde_json::from_str::<Value>(&watching.serving.get("/health/ready").1).unwrap();
+    related("grants = { database = \"read\" }\n");
+    assert_eq!(watching.logged("reloaded")["added"], "related");
+    assert_eq!(health()["checks"]["plugins"]["refused"], serde_json::json!([]));
+    related("");
+    assert_eq!(watching.logged("reloaded")["removed"], "related");
+    let refused = watching.logged("refused and removed: it is not granted any more what it imports");
+    assert!(refused["error"].as_str().unwrap().contains("needs the grant `database`"), "{refused}");
+    let (_, status) = watching.serving.get("/status");
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["plugins"].as_array().unwrap().len(), 1, "{status}");
+    assert_eq!(status["refused_changes"][0]["of"], "related");
+    let degraded = health();
+    assert_eq!(degraded["status"], "degraded");
+    assert_eq!(degraded["checks"]["plugins"]["refused"], serde_json::json!(["related"]));
+    let panel = watching.serving.get("/_tapline").1;
+    assert!(panel.contains("has not run what it was told to run, of `related`: "), "{panel}");
+    related("grants = { database = \"read\" }\n");
+    assert_eq!(watching.logged("reloaded")["added"], "related");
+    watching.logged("nothing is refused any more");
+    assert_eq!(health()["status"], "ready");
+    // What nobody can read says nothing of any plugin.
+    configure(&place, "this is no configuration");
+    watching.logged("the configuration cannot be used");
+    assert_eq!(health()["checks"]["plugins"]["refused"], serde_json::json!(["configuration"]));
+    related("grants = { database = \"read\" }\n");
+    watching.logged("nothing is refused any more");
+    assert_eq!(watching.serving.end("-TERM"), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn without_watching_the_files_are_looked_at_when_somebody_asks() {
+    let place = place();
+    let watching = Watching::with(&place, &["serve", "--log-format", "json"]);
+    watching.logged("ready");
+    replace(&place, "plugins/first.wasm", &fs::read(component("seo")).unwrap());
+    let hang_up = || {
+        let process = watching.serving.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    };
+    hang_up();
+    watching.logged("asked to look at the configuration");
+    assert_eq!(watching.logged("reloaded")["replaced"], "first");
+    assert!(watching.page().contains(SEO));
+    // Once more, with nothing new.
+    hang_up();
+    watching.logged("asked to look at the configuration");
+    assert!(watching.page().contains(SEO));
+    assert_eq!(watching.serving.end("-TERM"), 0);
 }
 
 #[test]

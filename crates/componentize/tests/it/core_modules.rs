@@ -19,15 +19,48 @@ fn functions_have_the_names_of_the_module_and_those_of_the_component() {
     let module = CoreModule::read(&bytes).unwrap();
     let functions: Vec<_> = module.functions().cloned().collect();
     assert_eq!(functions.len(), 2);
-    assert_eq!((functions[0].name.as_str(), functions[0].export.as_str()), ("Any Name!", "f0"));
+    assert_eq!((functions[0].name.as_str(), functions[0].export.as_str()), ("Any Name!", "function0"));
     assert_eq!(functions[0].params, [Number::I32, Number::I64, Number::F32, Number::F64]);
-    assert_eq!((functions[0].result, functions[1].export.as_str()), (Some(Number::F64), "f1"));
+    assert_eq!((functions[0].result, functions[1].export.as_str()), (Some(Number::F64), "function1"));
     assert_eq!(module.left_out(), [("pair".to_owned(), "it returns more than one value")]);
     assert_eq!(module.wasi_functions(), ["fd_write"]);
     for (adapter, import) in [(Adapter::Sealed, "tapline:host/diagnostics@0.1.0"), (Adapter::Wasi, "wasi:cli/stdout")] {
         let component = module.clone().into_component(adapter).unwrap();
         let printed = String::from_utf8_lossy(&component).into_owned();
         assert!(printed.contains(import), "{adapter:?} imports {import}");
+    }
+}
+
+/// Their names in the component are words of WIT, of which some have a meaning.
+#[test]
+fn a_module_may_export_many_functions() {
+    let functions: String =
+        (0..130).map(|number| format!("(func (export \"g{number}\") (result i32) (i32.const {number}))")).collect();
+    let bytes = wat::parse_str(format!("(module {functions})")).unwrap();
+    let module = CoreModule::read(&bytes).unwrap();
+    assert_eq!(module.functions().len(), 130);
+    module.into_component(Adapter::Sealed).unwrap();
+}
+
+/// What a terminal obeys, out of a stranger's file.
+#[test]
+fn errors_repeat_no_control_characters_and_no_long_names() {
+    let long = "x".repeat(100_000);
+    for text in [
+        r#"(module (import "\1b[31mmod\0a" "\1b]0;x\07fn" (func)) (func (export "f")))"#.to_owned(),
+        r#"(module (import "wasi_snapshot_preview1" "\1b[2Jfn" (func)) (func (export "f")))"#.to_owned(),
+        r#"(module (func (export "\1b[31mE\1b]0;x\07")) (func (export "\1b[31mE\1b]0;x\07")))"#.to_owned(),
+        format!(r#"(module (import "a" "{long}" (func)) (func (export "f")))"#),
+        format!(r#"(module (func (export "{long}")) (func (export "{long}")))"#),
+    ] {
+        let bytes = wat::parse_str(&text).unwrap();
+        let error = CoreModule::read(&bytes).and_then(|module| module.into_component(Adapter::Sealed)).unwrap_err();
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            let message = error.to_string();
+            assert!(message.len() < 3000 && !message.contains(char::is_control), "{message:?}");
+            cause = error.source();
+        }
     }
 }
 

@@ -172,7 +172,7 @@ async fn a_trap_says_where() {
     assert_eq!(error.party(), Party::Guest);
     expect![[r#"
         `divide` of `numbers`: trapped: wasm trap: integer divide by zero
-          at divide (0xa2)
+          at divide (0xc5)
           hint: 
     "#]]
     .assert_eq(&shown(&error));
@@ -182,8 +182,8 @@ async fn a_trap_says_where() {
     let module = load(&runtime, "named", named).await;
     expect![[r#"
         `f` of `named`: trapped: wasm trap: wasm `unreachable` instruction executed
-          at core::panicking::panic (0x2a)
-          at function 1 (0x2f)
+          at core::panicking::panic (0x31)
+          at function 1 (0x36)
           hint: 
     "#]]
     .assert_eq(&shown(&module.call("f()").await.unwrap_err()));
