@@ -30,6 +30,10 @@ use crate::{
 /// has written something in between, or is done.
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// So many looks in a row may find the files changing before they are taken as they are: whoever writes to one file all the time
+/// must not keep the others from being loaded. That one is refused, or is whole by chance.
+const PATIENCE: u32 = 8;
+
 /// What a file looks like from outside. Different when it was written or replaced, also by one of the same length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
@@ -87,7 +91,7 @@ pub(crate) async fn follow(
     let mut watched = watched(&started, started.file.as_deref());
     // Nothing: the first look finds everything changed, and so what happened between the start and now is not missed.
     let mut seen = Stamps::new();
-    let mut changed = None;
+    let (mut changed, mut changing) = (None, 0);
     loop {
         let is_asked = tokio::select! {
             () = sleep(INTERVAL), if watch => false,
@@ -97,13 +101,14 @@ pub(crate) async fn follow(
         if is_asked {
             tracing::info!("asked to look at the configuration and at the files of the plugins");
         } else if now == seen {
-            changed = None;
+            (changed, changing) = (None, 0);
             continue;
-        } else if changed.as_ref() != Some(&now) {
+        } else if changed.as_ref() != Some(&now) && changing < PATIENCE {
             changed = Some(now);
+            changing += 1;
             continue;
         }
-        changed = None;
+        (changed, changing) = (None, 0);
         seen = now;
         let read = read(&host, &global, &started).await;
         match &read {

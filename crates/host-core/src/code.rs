@@ -30,6 +30,7 @@ use crate::{
     runtime::Runtime,
     stages::Stages,
     state::{CallState, panic_message},
+    stock::Keeper,
     tap::{Interface, TapKind},
     typed::CodeFunction,
 };
@@ -229,6 +230,7 @@ pub(crate) async fn bring_now(
     plugin.metrics().started(stages.took(), level(&artifact));
     stages.judge(name, host.config.cold_start_target);
     code.put(Arc::clone(&ready));
+    plugin.stock.iter().for_each(Keeper::code_came);
     Ok(ready)
 }
 

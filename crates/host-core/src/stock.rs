@@ -122,6 +122,11 @@ impl Keeper {
         self.wake.notify_one();
     }
 
+    /// There is code to make instances of.
+    pub(crate) fn code_came(&self) {
+        self.wake.notify_one();
+    }
+
     /// A call left its instance to be dropped.
     pub(crate) fn left(&self) {
         self.wake.notify_one();

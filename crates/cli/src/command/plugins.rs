@@ -5,9 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use tapline_host_core::cache::DiskState;
 
-use crate::{app::App, table};
+use crate::{app::App, report::Hint, table};
 
 pub(crate) fn run(app: &App) -> Result<ExitCode> {
     let rows: Vec<[String; 5]> = app
@@ -37,5 +38,13 @@ pub(crate) fn run(app: &App) -> Result<ExitCode> {
         table::render(["plugin", "version", "taps", "grants", "size"], &rows)
     };
     io::stdout().write_all(text.as_bytes())?;
+    // Who runs this before an upgrade counts on it that the next start compiles nothing.
+    let failed: u64 = app.host.caches().iter().map(|cache| cache.failed_writes).sum();
+    if matches!(app.host.disk_state(), DiskState::Unusable { .. }) || failed > 0 {
+        bail!(Hint {
+            message: "compiled plugins were not kept, and the next start compiles them again".to_owned(),
+            hint: "the log says why; `tapline cache stats` says how much room there is".to_owned(),
+        });
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -125,6 +125,19 @@ fn a_limit_on_the_size_of_files_kills_nobody() {
     assert!(text(&output.stderr).contains("cannot keep a compiled component on disk"), "{}", text(&output.stderr));
 }
 
+/// Before an upgrade somebody counts on it that the next start compiles nothing.
+#[test]
+fn plugins_says_when_their_code_was_not_kept() {
+    let place = Place::new();
+    place.configure(&["seo"], "[cache]\ndirectory = \"compiled\"\nmax_bytes = 1000\n");
+    let plugins = place.run(&["plugins"]);
+    assert_eq!(plugins.status.code(), Some(1), "{}", text(&plugins.stderr));
+    assert!(text(&plugins.stdout).contains("seo"), "the list is there all the same");
+    assert!(text(&plugins.stderr).contains("error: compiled plugins were not kept"), "{}", text(&plugins.stderr));
+    place.configure(&["seo"], "[cache]\ndirectory = \"compiled\"\n");
+    assert_eq!(place.run(&["plugins"]).status.code(), Some(0));
+}
+
 #[test]
 fn scripts_can_read_what_an_empty_cache_has() {
     let place = place();

@@ -203,6 +203,32 @@ fn a_grant_that_is_taken_away_is_taken_away() {
     assert_eq!(watching.serving.end("-TERM"), 0);
 }
 
+#[test]
+fn a_file_that_is_written_to_all_the_time_holds_up_no_other() {
+    let place = place();
+    place.configure(&[], "plugin_directory = \"plugins\"\n");
+    let watching = Watching::start(&place);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut bytes = Vec::new();
+            while !is_over.load(Relaxed) {
+                bytes.push(0);
+                fs::write(place.path().join("plugins/restless.wasm"), &bytes).unwrap();
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        // Whatever happens, the other thread ends.
+        let reloaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            replace(&place, "plugins/first.wasm", &fs::read(component("seo")).unwrap());
+            watching.logged("\"replaced\":\"first\"");
+        }));
+        is_over.store(true, Relaxed);
+        assert!(reloaded.is_ok());
+    });
+    assert!(watching.page().contains(SEO));
+}
+
 #[cfg(unix)]
 #[test]
 fn without_watching_the_files_are_looked_at_when_somebody_asks() {

@@ -52,7 +52,7 @@ async fn the_panel_shows_what_is_loaded_and_what_it_did() {
         "<tr><th scope=\"row\">instantiate fresh</th><td>",
         "<tr><th scope=\"row\">take from stock</th><td>0</td>",
         "<tr><th scope=\"row\">warm start, instantiate fresh, p95</th><td>&#60; 10 ms</td><td>",
-        "<tr><th scope=\"row\">load artifact, p95</th><td>&#60;= 0.5 ms</td><td>–</td><td>not met</td></tr>",
+        "<tr><th scope=\"row\">load artifact, p95</th><td>&#60;= 0.5 ms</td><td>–</td><td>not measured yet</td></tr>",
     ] {
         has(&page.body, part);
     }
@@ -72,6 +72,23 @@ async fn the_panel_shows_what_is_loaded_and_what_it_did() {
     has_not(&page.body, " style=");
     let script = site.get("/_tapline/live.js").await;
     assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+}
+
+#[tokio::test]
+async fn what_the_host_was_told_and_does_not_follow_is_seen() {
+    let site = site(None).await;
+    let document = async |path: &str| -> Value { serde_json::from_str(&site.get(path).await.body).unwrap() };
+    assert_eq!(document("/health/ready").await["status"], "ready");
+    let (reason, hint) = ("/etc/tapline.toml:3: nothing is called `plugns`", "did you mean `plugins`?");
+    site.host.note_refused_change(reason.to_owned(), Some(hint.to_owned()));
+    let degraded = document("/health/ready").await;
+    assert_eq!(degraded["status"], "degraded");
+    assert_eq!(degraded["checks"]["plugins"]["refused"], serde_json::json!(["configuration"]));
+    let status = document("/status").await;
+    assert_eq!(status["refused_changes"][0]["of"], "configuration");
+    assert!(status["refused_changes"][0]["since"].is_string(), "{status}");
+    assert!(!status.to_string().contains("/etc/"), "paths are for operators");
+    has(&site.get("/_tapline").await.body, "/etc/tapline.toml:3: nothing is called `plugns`. To mend it: did you mean");
 }
 
 #[tokio::test]
@@ -254,8 +271,8 @@ async fn advice_says_that_what_was_compiled_is_kept_nowhere() {
         let host = HostConfig { pool_size: 10, cache_directory, ..HostConfig::default() };
         Site::with(&["seo"], ServerConfig::default(), host).await
     };
-    let advice = "cache.directory: the code was there for 0 % of the instances; most instances had to wait for the compiler, \
-                  which a warm directory prevents.";
+    let advice = "cache.directory: the code was there for 0 % of the instances; the others waited for the compiler, which a \
+                  warm directory prevents.";
     assert_eq!(advice_of(&start().await).await, serde_json::json!([advice]));
     let site = start().await;
     assert_eq!(advice_of(&site).await, serde_json::json!([]));
@@ -311,6 +328,7 @@ fn keys(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
 async fn the_status_document_is_what_its_documentation_says() {
     let site = site(None).await;
     assert_eq!(site.get("/item/a").await.status, 200);
+    site.host.note_refused_change("the file cannot be read".to_owned(), None);
     let mut found = BTreeSet::new();
     keys("", &serde_json::from_str(&site.get("/status").await.body).unwrap(), &mut found);
     let documentation = std::fs::read_to_string("../../docs/status.md").unwrap();
