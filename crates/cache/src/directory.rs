@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::disk::{Disk, Room, TEMPORARY_SUFFIX, unless_gone};
+use rustix::io::Errno;
+
+use crate::disk::{Disk, Room, TEMPORARY_SUFFIX, all, unless_gone};
 use crate::error::CacheError;
 use crate::key::{Fingerprint, parse_file_name};
 
@@ -88,9 +90,7 @@ impl CacheDirectory {
     /// The directory cannot be read, or not be written to.
     pub fn prune(&self, engines: &[Fingerprint]) -> io::Result<Vec<(DirectoryEntry, Useless)>> {
         let contents = self.contents()?;
-        for leftover in &contents.leftovers {
-            self.disk.remove_leftover(leftover)?;
-        }
+        let leftovers = all(contents.leftovers.iter().map(|leftover| self.disk.remove_leftover(leftover)));
         let mut removed = Vec::new();
         let mut kept = Vec::new();
         for entry in contents.entries {
@@ -103,7 +103,7 @@ impl CacheDirectory {
             }
         }
         removed.extend(self.disk.surplus(kept).into_iter().map(|entry| (entry, Useless::NoRoom)));
-        removed.iter().try_for_each(|(entry, _)| self.disk.remove(entry))?;
+        leftovers.and(all(removed.iter().map(|(entry, _)| self.disk.remove(entry))))?;
         Ok(removed)
     }
 
@@ -114,10 +114,8 @@ impl CacheDirectory {
     /// The directory cannot be read, or not be written to.
     pub fn clear(&self) -> io::Result<Vec<DirectoryEntry>> {
         let contents = self.contents()?;
-        for leftover in &contents.leftovers {
-            self.disk.remove_leftover(leftover)?;
-        }
-        contents.entries.iter().try_for_each(|entry| self.disk.remove(entry))?;
+        let leftovers = all(contents.leftovers.iter().map(|leftover| self.disk.remove_leftover(leftover)));
+        leftovers.and(all(contents.entries.iter().map(|entry| self.disk.remove(entry))))?;
         Ok(contents.entries)
     }
 }
@@ -176,8 +174,11 @@ impl Disk {
             Ok(None) => return Ok(()),
             Ok(Some((file, _))) => file,
             // Nobody of ours writes to it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return self.folder().remove(name),
-            Err(error) => return Err(error),
+            Err(error) => {
+                let is_foreign = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
+                    || error.raw_os_error() == Some(Errno::NXIO.raw_os_error());
+                return if is_foreign { self.folder().remove(name) } else { Err(error) };
+            }
         };
         match file.try_lock() {
             // It has become an entry since it was opened, and the name may be somebody else's by now.

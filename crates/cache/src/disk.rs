@@ -170,14 +170,20 @@ impl Disk {
     /// until the others fit. Files with other names are left alone.
     pub(crate) fn make_room(&self) -> io::Result<()> {
         let contents = self.contents()?;
-        for leftover in &contents.leftovers {
-            self.remove_leftover(leftover)?;
-        }
-        for entry in self.surplus(contents.entries) {
-            self.remove(&entry)?;
-        }
-        Ok(())
+        // One that cannot be removed must not keep the others.
+        let leftovers = all(contents.leftovers.iter().map(|leftover| self.remove_leftover(leftover)));
+        let surplus = all(self.surplus(contents.entries).iter().map(|entry| self.remove(entry)));
+        leftovers.and(surplus)
     }
+}
+
+/// The first error, when all of it has been tried.
+pub(crate) fn all(results: impl IntoIterator<Item = io::Result<()>>) -> io::Result<()> {
+    let mut first = Ok(());
+    for result in results {
+        first = first.and(result);
+    }
+    first
 }
 
 /// None where there is no such file.
@@ -223,6 +229,9 @@ impl Lock<'_> {
         // The contents reach the disk before the name does. The name itself may be lost in a power failure, which
         // costs one compilation.
         self.file.sync_all()?;
+        if !self.disk.folder.is_at(&self.file, &self.temporary)? {
+            return Err(io::Error::other("somebody has taken it away while it was written"));
+        }
         self.disk.folder.rename(&self.temporary, &self.name)?;
         self.renamed = true;
         Ok(())

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 /// The permission bits with which a group or everybody could write.
@@ -77,11 +77,19 @@ impl Folder {
                 Ok(file) => {
                     let file = File::from(file);
                     let metadata = file.metadata()?;
-                    let Err(refused) = check_ours(&metadata).and_then(|()| check_links(&metadata)) else { return Ok(file) };
+                    let Err(refused) = check_ours(&metadata).and_then(|()| check_links(&metadata)) else {
+                        return Ok(file);
+                    };
+                    // Another process may have taken it away already, and made one of ours.
+                    if !self.is_at(&file, name)? {
+                        continue;
+                    }
                     refused
                 }
-                // A link; a pipe without a reader; a directory.
-                Err(error @ (Errno::LOOP | Errno::NXIO | Errno::ISDIR)) => error.into(),
+                // A link; a pipe without a reader; a directory; a file of another user.
+                Err(error @ (Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS)) if !self.is_ours(name) => {
+                    error.into()
+                }
                 Err(error) => return Err(error.into()),
             };
             tracing::warn!(name, error = %refused, "removed from the cache directory what is not ours");
@@ -112,6 +120,12 @@ impl Folder {
     /// Whether there is anything of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Whether this name is that of a file of ours, as far as can be told without opening it.
+    fn is_ours(&self, name: &str) -> bool {
+        statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|named| FileType::from_raw_mode(named.st_mode).is_file() && named.st_uid == our_user())
     }
 
     /// Whether a file that is open still has this name.
@@ -154,7 +168,8 @@ fn check_ours(metadata: &Metadata) -> io::Result<()> {
 
 /// What is written to it would be seen under the other name as well.
 fn check_links(metadata: &Metadata) -> io::Result<()> {
-    if metadata.nlink() == 1 { Ok(()) } else { Err(not_ours("it has another name as well")) }
+    // One that has just lost its only name is seen by whoever asks whether it still has it.
+    if metadata.nlink() <= 1 { Ok(()) } else { Err(not_ours("it has another name as well")) }
 }
 
 fn not_ours(message: &str) -> io::Error {

@@ -58,7 +58,8 @@ pub(crate) enum Command {
     /// Serve the items, with what the plugins add, until SIGINT or SIGTERM
     ///
     /// Prints `listening on http://ADDRESS` when it is ready. Ends with 0, or with 3 when something was still running
-    /// after 10 seconds and was cut off. SIGHUP loads what has changed, as --watch does without being asked.
+    /// after 10 seconds and was cut off. SIGHUP loads what has changed, as --watch
+    /// does without being asked; where the program has a terminal, it ends it.
     Serve {
         /// Follow the configuration and the files of the plugins: what changes is loaded while the program serves
         #[arg(long)]

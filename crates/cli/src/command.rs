@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     app::{App, Code, Need, ProcessStart},
     arguments::{Arguments, Command},
+    watch::Hangups,
 };
 
 /// Runs one command and says with which status to end.
@@ -40,27 +41,26 @@ pub(crate) fn run(arguments: Arguments, start: ProcessStart) -> Result<ExitCode>
             _ => None,
         };
         let samples = profile.as_ref().map(|file| file.profile.clone());
+        // Before anything that takes long: who asks for a reload during the start does not end the program.
+        let hangups = match &arguments.command {
+            Command::Serve { .. } => Some(Hangups::listen().context("cannot listen to signals")?),
+            _ => None,
+        };
         let app = App::start(&arguments.global, need, code, samples).await?;
-        match &arguments.command {
-            Command::Serve { watch, .. } => {
-                let code = serve::run(&app, &arguments.global, *watch, start).await?;
+        match (&arguments.command, hangups) {
+            (Command::Serve { watch, .. }, Some(hangups)) => {
+                let code = serve::run(&app, &arguments.global, *watch, hangups, start).await?;
                 if let Some(profile) = profile {
                     profile.write()?;
                 }
                 Ok(code)
             }
-            Command::Import { paths, report } => import::run(&app, paths, report.as_deref()).await,
-            Command::Render { id } => render::run(&app, id).await,
-            Command::Plugins => plugins::run(&app),
-            Command::Explain { tap } => explain::run(&app, tap),
-            // These need no such host, and have run.
-            Command::Inspect { .. }
-            | Command::Config { .. }
-            | Command::Cache { .. }
-            | Command::Trace { .. }
-            | Command::Run { .. }
-            | Command::Bench { .. }
-            | Command::Worker => Ok(ExitCode::SUCCESS),
+            (Command::Import { paths, report }, _) => import::run(&app, paths, report.as_deref()).await,
+            (Command::Render { id }, _) => render::run(&app, id).await,
+            (Command::Plugins, _) => plugins::run(&app),
+            (Command::Explain { tap }, _) => explain::run(&app, tap),
+            // The others need no such host, and have run.
+            _ => Ok(ExitCode::SUCCESS),
         }
     })
 }

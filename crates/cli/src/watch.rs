@@ -19,7 +19,10 @@ use std::{
 use tapline_host_core::{Applied, Host, PluginSource, Refused, causes};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
     arguments::Global,
@@ -33,6 +36,9 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// So many looks in a row may find the files changing before they are taken as they are: whoever writes to one file all the time
 /// must not keep the others from being loaded. That one is refused, or is whole by chance.
 const PATIENCE: u32 = 8;
+
+/// How long until what was busy is asked again. Who is refused within less than a twentieth of it is not asked again at all.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What a file looks like from outside. Different when it was written or replaced, also by one of the same length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +66,12 @@ struct Watched {
 pub(crate) struct Hangups(#[cfg(unix)] Option<Signal>);
 
 impl Hangups {
-    /// From here on SIGHUP does not end the program. It does where the program was started at a terminal, which sends it when
-    /// it is closed.
+    /// From here on SIGHUP does not end the program. It does where the program has a terminal, which sends it when it is closed.
     pub(crate) fn listen() -> io::Result<Self> {
         #[cfg(unix)]
-        return Ok(Self(if io::stdin().is_terminal() { None } else { Some(signal(SignalKind::hangup())?) }));
+        let has_terminal = io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
+        #[cfg(unix)]
+        return Ok(Self(if has_terminal { None } else { Some(signal(SignalKind::hangup())?) }));
         #[cfg(not(unix))]
         return Ok(Self());
     }
@@ -91,24 +98,38 @@ pub(crate) async fn follow(
     let mut watched = watched(&started, started.file.as_deref());
     // Nothing: the first look finds everything changed, and so what happened between the start and now is not missed.
     let mut seen = Stamps::new();
-    let (mut changed, mut changing) = (None, 0);
+    let (mut changed, mut changing) = (Stamps::new(), 0);
+    let mut again_at = None;
+    let mut said = Vec::new();
     loop {
         let is_asked = tokio::select! {
-            () = sleep(INTERVAL), if watch => false,
+            () = sleep(INTERVAL), if watch || again_at.is_some() => false,
             () = hangups.next() => true,
         };
+        let is_due = again_at.is_some_and(|at| Instant::now() >= at);
+        if !(watch || is_asked || is_due) {
+            continue;
+        }
         let now = look(watched.clone()).await;
         if is_asked {
             tracing::info!("asked to look at the configuration and at the files of the plugins");
-        } else if now == seen {
-            (changed, changing) = (None, 0);
-            continue;
-        } else if changed.as_ref() != Some(&now) && changing < PATIENCE {
-            changed = Some(now);
-            changing += 1;
-            continue;
+            // Somebody believes that what was wrong is mended.
+            host.forgive_refused();
+        } else if !is_due {
+            if now == seen {
+                (changed, changing) = (Stamps::new(), 0);
+                continue;
+            }
+            let is_steady = |path: &PathBuf| changed.get(path) == now.get(path);
+            let restless = changed.keys().chain(now.keys()).filter(|path| !is_steady(path));
+            // Half a configuration is another configuration, and is waited for as long as it takes.
+            if restless.into_iter().any(|path| changing < PATIENCE || is_configuration(path, &started)) {
+                (changed, changing) = (now, changing + 1);
+                continue;
+            }
         }
-        (changed, changing) = (None, 0);
+        (changed, changing) = (Stamps::new(), 0);
+        again_at = None;
         seen = now;
         let read = read(&host, &global, &started).await;
         match &read {
@@ -128,21 +149,27 @@ pub(crate) async fn follow(
             None => stamp.is_none() || watched.files.contains(path),
         });
         let Ok((config, refused)) = read else { continue };
-        for error in &refused {
+        let texts: Vec<String> = refused.iter().map(|error| causes(error).join(": ")).collect();
+        // What was said before is not said again with every change of something else.
+        for (error, _) in refused.iter().zip(&texts).filter(|(_, text)| !said.contains(*text)) {
             log(None, error, error.hint(), "refused: the others are loaded");
         }
         warn_of_restart(&started.settings, &config.settings);
         let had_refused = !host.refused_changes().is_empty();
-        if !apply(&host, &config).await {
-            seen.clear();
+        again_at = apply(&host, &config).await.map(|pause| Instant::now() + pause);
+        if let (Some(error), Some(text)) = (refused.first(), texts.first()) {
+            host.note_refused_change(text.clone(), error.hint());
         }
-        if let Some(error) = refused.first() {
-            host.note_refused_change(causes(error).join(": "), error.hint());
-        }
+        said = texts;
         if had_refused && host.refused_changes().is_empty() {
             tracing::info!("nothing is refused any more: the host runs what the configuration says");
         }
     }
+}
+
+/// Whether this is the file that says which plugins there are.
+fn is_configuration(path: &Path, started: &Config) -> bool {
+    path == started.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
 }
 
 /// The configuration as it stands now, and what is wrong with single plugins of the plugin directory. An error: it cannot be
@@ -169,9 +196,9 @@ async fn read(host: &Host, global: &Global, started: &Config) -> Result<(Config,
     }
 }
 
-/// Brings the host to what the configuration says, and logs what that took. `false`: to be tried again, although no
-/// file has changed.
-async fn apply(host: &Host, config: &Config) -> bool {
+/// Brings the host to what the configuration says, and logs what that took. Returns after how long it is to be tried again, although
+/// no file has changed.
+async fn apply(host: &Host, config: &Config) -> Option<Duration> {
     let applied = match host.apply(config.plugins.clone()).await {
         Ok(applied) => applied,
         Err(error) => {
@@ -181,7 +208,7 @@ async fn apply(host: &Host, config: &Config) -> bool {
                 error.hint(),
                 "the plugins cannot be loaded together: everything that is loaded serves on",
             );
-            return true;
+            return None;
         }
     };
     let Applied { added, replaced, reordered, removed, refused, .. } = &applied;
@@ -192,7 +219,6 @@ async fn apply(host: &Host, config: &Config) -> bool {
         });
         tracing::info!(added, replaced, reordered, removed, "reloaded");
     }
-    // What was said before is not said again with every change of something else.
     for Refused { plugin, error, serves_on, .. } in refused.iter().filter(|refused| !refused.is_known) {
         let becomes = match serves_on {
             true => "refused: what was loaded before serves on, with the grants and limits that it had",
@@ -201,7 +227,10 @@ async fn apply(host: &Host, config: &Config) -> bool {
         };
         log(config.place_of(error), &**error, error.hint(), becomes);
     }
-    !refused.iter().any(|refused| refused.error.is_of_the_moment())
+    // Busy compilers, and what may have been the machine's fault: it took long.
+    let of_the_moment = |it: &Refused| it.error.is_of_the_moment().then_some(SOON);
+    let costly = |it: &Refused| Some(it.retry_in).filter(|pause| *pause >= SOON);
+    refused.iter().filter_map(|refused| of_the_moment(refused).or_else(|| costly(refused))).min()
 }
 
 /// `place`: the file and the line of what is wrong, where it is in one that the error does not name itself.

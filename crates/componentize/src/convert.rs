@@ -125,8 +125,7 @@ fn check_is_module(bytes: &[u8]) -> Result<(), Error> {
 
 /// Finds what the encoder would also refuse, so that the message speaks of the plugin and not of the encoder.
 fn check_interfaces(core_module: &[u8], adapter: &[u8]) -> Result<(), Error> {
-    let (_, contract) = wit_component::metadata::decode(core_module)
-        .map_err(Error::encode)?;
+    let (_, contract) = wit_component::metadata::decode(core_module).map_err(Error::encode)?;
     let world = &contract.resolve.worlds[contract.world];
     if world.exports.is_empty() {
         return Err(Error::NoTap);

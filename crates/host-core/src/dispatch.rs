@@ -261,7 +261,7 @@ pub(crate) async fn run<T: Tap>(
     let ends = around.map_or(deadline, |around| around.deadline.min(deadline));
     // The limiter of an instance that was there already has its plugin's limits.
     let used = slot.used();
-    if let Some(stock) = handler.plugin.stock() {
+    if let (Some(stock), None) = (handler.plugin.stock(), narrower) {
         if used.is_some() { stock.found() } else { stock.missed() }
     }
     let (mut call, is_fresh) = match used.filter(|_| narrower.is_none()) {

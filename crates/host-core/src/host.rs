@@ -310,6 +310,7 @@ impl Host {
             added.push(plugin);
         }
         self.install(plugins)?;
+        self.told_to_add(&added);
         Ok(added)
     }
 
@@ -322,11 +323,9 @@ impl Host {
     pub async fn unload(&self, name: &PluginName) -> Result<bool, LoadError> {
         let _guard = self.inner.loading.lock().await;
         let mut plugins = self.registry().plugins.clone();
-        if plugins.remove(name).is_none() {
-            return Ok(false);
-        }
+        let Some(gone) = plugins.remove(name) else { return Ok(false) };
         self.install(plugins)?;
-        self.follows(name);
+        self.told_to_remove(name, gone.enabled);
         Ok(true)
     }
 

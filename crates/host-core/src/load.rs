@@ -14,7 +14,7 @@ use crate::{
     ahead::{ReadPlugin, ReadPlugins},
     breaker::HandlerBreaker,
     call::Handler,
-    capability::{Capability, Granted},
+    capability::{Capability, GrantValue, Granted},
     code::{self, PluginCode},
     compile::Compilation,
     config::HostConfig,
@@ -319,9 +319,19 @@ pub(crate) fn check_order(
     })
 }
 
-/// Whether a plugin may call what it imports, by these settings of it.
-pub(crate) fn is_allowed(host: &Inner, settings: &PluginSpec, manifest: &Manifest) -> bool {
-    functions::check(settings, manifest).is_ok() && check_imports(&host.capabilities, settings, manifest).is_ok()
+/// Whether a plugin that is loaded may call what it imports, by these new settings of it. A grant that is `false` now and was not
+/// is one that was taken away.
+pub(crate) fn is_allowed(host: &Inner, settings: &PluginSpec, loaded: &Loaded) -> bool {
+    let manifest = &loaded.plugin.manifest;
+    let is_off = |settings: &PluginSpec, grant: &str| settings.grants.get(grant) == Some(&GrantValue::Bool(false));
+    let was_taken_away = |interface: &String| {
+        let grant = host.capabilities.iter().find(|known| known.offers(interface)).and_then(|known| known.grant_name());
+        grant.is_some_and(|grant| is_off(settings, grant) && !is_off(&loaded.settings, grant))
+            && manifest.calls(interface)
+    };
+    functions::check(settings, manifest).is_ok()
+        && check_imports(&host.capabilities, settings, manifest).is_ok()
+        && !manifest.imports.iter().any(was_taken_away)
 }
 
 fn check_imports(

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, MutexGuard, PoisonError},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::{StreamExt, stream};
@@ -47,6 +47,8 @@ pub struct Refused {
     pub serves_on: bool,
     /// Whether it was refused before for the same reason, which is no news.
     pub is_known: bool,
+    /// How long until the same file with the same settings is tried again. Zero: with the next [`Host::apply`].
+    pub retry_in: Duration,
 }
 
 /// A change that was asked for and that the host does not follow: what it runs is not what it was told to run.
@@ -72,7 +74,7 @@ const PAUSES: u32 = 20;
 struct Tried {
     error: Arc<LoadError>,
     /// All but the source.
-    settings: PluginSpec,
+    spec: PluginSpec,
     file: String,
     not_before: Instant,
 }
@@ -81,36 +83,57 @@ struct Tried {
 #[derive(Default)]
 pub(crate) struct Told {
     refused: BTreeMap<Option<PluginName>, RefusedChange>,
+    /// What was refused from outside before the plugins were told the last time.
+    outside: Option<RefusedChange>,
     tried: BTreeMap<PluginName, Tried>,
     /// Plugins that were disabled when they were removed.
     disabled: BTreeSet<PluginName>,
 }
 
 impl Told {
-    fn refused(&mut self, plugin: Option<PluginName>, reason: String, hint: Option<String>) {
-        let since = self.refused.get(&plugin).map_or_else(SystemTime::now, |before| before.since);
+    fn note(&mut self, plugin: Option<PluginName>, reason: String, hint: Option<String>) {
+        let outside = self.outside.as_ref().filter(|before| plugin.is_none() && before.reason == reason);
+        let since = self.refused.get(&plugin).or(outside).map_or_else(SystemTime::now, |before| before.since);
         self.refused.insert(plugin.clone(), RefusedChange { plugin, reason, hint, since });
     }
 
     /// All plugins were told anew.
-    fn applied(&mut self, applied: &mut Applied) {
+    fn settle(&mut self, applied: &mut Applied) {
         let mut before = std::mem::take(&mut self.refused);
+        self.outside = before.remove(&None);
         for refused in &mut applied.refused {
             let (plugin, reason) = (Some(refused.plugin.clone()), in_full(&refused.error));
             if let Some((plugin, before)) = before.remove_entry(&plugin) {
                 refused.is_known = before.reason == reason;
                 self.refused.insert(plugin, before);
             }
-            self.refused(plugin, reason, refused.error.hint());
+            self.note(plugin, reason, refused.error.hint());
+            let tried = self.tried.get(&refused.plugin);
+            refused.retry_in =
+                tried.map_or(Duration::ZERO, |it| it.not_before.saturating_duration_since(Instant::now()));
         }
         self.tried.retain(|plugin, _| self.refused.contains_key(&Some(plugin.clone())));
     }
 
     /// Why this very plugin was refused, if it is too early to try again.
-    fn too_early(&self, settings: &PluginSpec, file: &str) -> Option<Arc<LoadError>> {
-        let tried = self.tried.get(&settings.name)?;
-        let is_same = tried.file == file && tried.settings == *settings && Instant::now() < tried.not_before;
+    fn too_early(&self, spec: &PluginSpec, file: &str) -> Option<Arc<LoadError>> {
+        let tried = self.tried.get(&spec.name)?;
+        let is_same = tried.file == file && tried.spec == *spec && Instant::now() < tried.not_before;
         is_same.then(|| Arc::clone(&tried.error))
+    }
+
+    /// The plugin is the one that the host was told to have.
+    fn forget(&mut self, plugin: &PluginName) {
+        self.refused.remove(&Some(plugin.clone()));
+        self.tried.remove(plugin);
+    }
+
+    fn is_gone(&mut self, plugin: &PluginName, was_enabled: bool) {
+        if was_enabled {
+            self.disabled.remove(plugin)
+        } else {
+            self.disabled.insert(plugin.clone())
+        };
     }
 }
 
@@ -132,7 +155,10 @@ enum Step {
     Keep(BTreeMap<String, Override>),
     Take(Box<Loaded>),
     /// `may_stay`: what is loaded needs nothing that the operator does not allow it any more.
-    Refuse { error: Arc<LoadError>, may_stay: bool },
+    Refuse {
+        error: Arc<LoadError>,
+        may_stay: bool,
+    },
 }
 
 impl Host {
@@ -161,7 +187,7 @@ impl Host {
             if !replaced {
                 return Err(LoadError::NotLoaded { plugin: name });
             }
-            self.follows(&name);
+            self.told().forget(&name);
             Ok(plugin)
         };
         replace.await.map_err(|error| self.inner.refused(error))
@@ -229,7 +255,7 @@ impl Host {
         let _turn = self.inner.reloading.lock().await;
         match self.apply_now(specs).await {
             Ok(mut applied) => {
-                self.told().applied(&mut applied);
+                self.told().settle(&mut applied);
                 Ok(applied)
             }
             Err(error) => {
@@ -250,12 +276,28 @@ impl Host {
     /// Notes that nobody can tell which plugins the host is to have, because what says so cannot be used. It stands in
     /// [`Host::refused_changes`] until the next [`Host::apply`].
     pub fn note_refused_change(&self, reason: String, hint: Option<String>) {
-        self.told().refused(None, reason, hint);
+        self.told().note(None, reason, hint);
     }
 
-    /// Nothing that this plugin was to be is refused any more.
-    pub(crate) fn follows(&self, plugin: &PluginName) {
-        self.told().refused.remove(&Some(plugin.clone()));
+    /// The next [`Host::apply`] tries everything, also what was refused a moment ago: somebody believes that the reason is gone.
+    pub fn forgive_refused(&self) {
+        self.told().tried.clear();
+    }
+
+    /// These were loaded by themselves, as they are now.
+    pub(crate) fn told_to_add(&self, plugins: &[Arc<Plugin>]) {
+        let mut told = self.told();
+        for plugin in plugins {
+            told.forget(plugin.name());
+            told.disabled.remove(plugin.name());
+        }
+    }
+
+    /// This one was removed by itself.
+    pub(crate) fn told_to_remove(&self, plugin: &PluginName, was_enabled: bool) {
+        let mut told = self.told();
+        told.forget(plugin);
+        told.is_gone(plugin, was_enabled);
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -294,7 +336,13 @@ impl Host {
                 }
                 (Step::Refuse { error, may_stay }, old) => {
                     let serves_on = may_stay && old.is_some();
-                    applied.refused.push(Refused { plugin: name.clone(), error, serves_on, is_known: false });
+                    applied.refused.push(Refused {
+                        plugin: name.clone(),
+                        error,
+                        serves_on,
+                        is_known: false,
+                        retry_in: Duration::ZERO,
+                    });
                     match old {
                         Some(old) if may_stay => old,
                         Some(old) => {
@@ -316,7 +364,7 @@ impl Host {
         applied.added.iter().for_each(|name| {
             told.disabled.remove(name);
         });
-        told.disabled.extend(gone.into_iter().filter(|(_, loaded)| !loaded.enabled).map(|(name, _)| name));
+        gone.iter().for_each(|(name, loaded)| told.is_gone(name, loaded.enabled));
         Ok(applied)
     }
 
@@ -327,7 +375,7 @@ impl Host {
         prepared.unwrap_or_else(|error| {
             let registry = self.registry();
             let loaded = registry.plugins.get(&settings.name);
-            let may_stay = loaded.is_none_or(|loaded| load::is_allowed(&self.inner, &settings, &loaded.plugin.manifest));
+            let may_stay = loaded.is_none_or(|loaded| load::is_allowed(&self.inner, &settings, loaded));
             Step::Refuse { error, may_stay }
         })
     }
@@ -347,8 +395,8 @@ impl Host {
             self.check_order(loaded, &spec.order).map_err(refused)?;
             return Ok(Step::Keep(spec.order));
         }
-        let file = wasm.visible_name();
-        if let Some(error) = self.told().too_early(settings, &file) {
+        let (file, tried) = (wasm.visible_name(), PluginSpec { order: spec.order.clone(), ..settings.clone() });
+        if let Some(error) = self.told().too_early(&tried, &file) {
             return Err(error);
         }
         // What was compared is what is loaded, whatever happens to the file meanwhile.
@@ -359,9 +407,9 @@ impl Host {
             Err(error) => refused(error),
         };
         if !error.is_of_the_moment() {
-            let (settings, not_before) = (settings.clone(), Instant::now() + start.elapsed() * PAUSES);
-            let tried = Tried { error: Arc::clone(&error), settings, file, not_before };
-            self.told().tried.insert(tried.settings.name.clone(), tried);
+            let not_before = Instant::now() + start.elapsed() * PAUSES;
+            let (name, error) = (tried.name.clone(), Arc::clone(&error));
+            self.told().tried.insert(name, Tried { error, spec: tried, file, not_before });
         }
         Err(error)
     }

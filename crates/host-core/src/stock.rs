@@ -32,8 +32,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long a stock is tried after its pause: a twentieth of the pause, so that where there is no time to spare it costs a twentieth
 /// of what it would cost otherwise.
 const TRIAL: Duration = Duration::from_millis(50);
-/// A stock was overrun when more calls found nothing than found something, and these would have emptied it so often: a burst alone
-/// does not.
+/// A stock was overrun when more calls found nothing than found something, and these would have emptied it so often in a second: a
+/// burst alone does not.
 const OVERRUN: usize = 16;
 /// How long no instance is made after one that could not be: a plugin whose start fails or never ends must not be started
 /// again and again for nobody.
@@ -155,12 +155,15 @@ struct Demand {
     /// Why there should be none for now.
     short_of_memory: bool,
     is_paused: bool,
+    /// How long this period is.
+    length: Duration,
 }
 
 impl Demand {
     fn new(stock: Stock) -> Self {
         let (min, max) = (stock.min as usize, stock.max as usize);
-        Self { min, max, target: min, deepest: 0, found: 0, missed: 0, short_of_memory: false, is_paused: false }
+        let (deepest, found, missed) = (0, 0, 0);
+        Self { min, max, target: min, deepest, found, missed, short_of_memory: false, is_paused: false, length: PERIOD }
     }
 
     /// So many are ready, and so many calls found one and found none since the last look.
@@ -177,11 +180,14 @@ impl Demand {
     /// A period is over. Another one begins, and is so long.
     fn end_period(&mut self, short_of_memory: bool) -> Duration {
         let was_paused = self.is_paused;
-        self.is_paused = !was_paused && self.missed > self.found && self.missed > OVERRUN * self.max;
+        // As many in a trial as come in that part of a second.
+        let enough = (OVERRUN as f64 * self.length.div_duration_f64(PERIOD)).max(1.0) * self.max as f64;
+        self.is_paused = !was_paused && self.missed > self.found && self.missed as f64 > enough;
         self.short_of_memory = short_of_memory;
         self.target = if short_of_memory || self.is_paused { 0 } else { self.deepest.clamp(self.min, self.max) };
         (self.deepest, self.found, self.missed) = (0, 0, 0);
-        if was_paused { TRIAL } else { PERIOD }
+        self.length = if was_paused { TRIAL } else { PERIOD };
+        self.length
     }
 }
 
@@ -273,10 +279,10 @@ mod tests {
 
     use super::*;
     use crate::{
+        Collect,
         error::CallError,
         host::Host,
         plugin::PluginSpec,
-        Collect,
         pressure::fake,
         tap::{Interface, Signature, Tap},
     };
@@ -378,11 +384,11 @@ mod tests {
         assert_eq!(demand.target, 0, "of calls that came before they knew");
         assert_eq!(demand.end_period(false), TRIAL);
         assert_eq!((demand.is_paused, demand.target), (false, 1));
-        demand.look(0, 9, 129);
+        demand.look(0, 5, 9);
         assert_eq!(demand.end_period(false), PERIOD);
-        assert!(demand.is_paused, "as before");
+        assert!(demand.is_paused, "as many as before, in a twentieth of the time");
         assert_eq!(demand.end_period(false), TRIAL);
-        demand.look(0, 9, 1);
+        demand.look(0, 5, 8);
         assert_eq!(demand.end_period(false), PERIOD);
         assert!(!demand.is_paused, "it keeps up again");
     }

@@ -180,9 +180,9 @@ impl Import<'_> {
     }
 
     async fn json_lines(&mut self, path: &Path) {
-        let mut reader = match File::open(path) {
+        let mut reader = match open(path) {
             Ok(file) => BufReader::new(file),
-            Err(error) => return self.bad(path, None, DocumentError::Read(error)),
+            Err(error) => return self.bad(path, None, error),
         };
         let mut any = false;
         for number in 1.. {
@@ -241,13 +241,18 @@ impl Import<'_> {
     }
 }
 
-fn read_document(path: &Path) -> Result<String, DocumentError> {
-    let file = File::open(path).map_err(DocumentError::Read)?;
-    let metadata = file.metadata().map_err(DocumentError::Read)?;
-    if !metadata.is_file() {
-        // A pipe or a device may never end.
-        return Err(DocumentError::Read(ErrorKind::InvalidInput.into()));
+/// Opens a file. To open a pipe is to wait for whoever writes to it, and a device may never end.
+fn open(path: &Path) -> Result<File, DocumentError> {
+    let is_file = fs::metadata(path).map_err(DocumentError::Read)?.is_file();
+    if !is_file {
+        return Err(DocumentError::Read(std::io::Error::new(ErrorKind::InvalidInput, "it is no file")));
     }
+    File::open(path).map_err(DocumentError::Read)
+}
+
+fn read_document(path: &Path) -> Result<String, DocumentError> {
+    let file = open(path)?;
+    let metadata = file.metadata().map_err(DocumentError::Read)?;
     if metadata.len() > MAX_DOCUMENT {
         return Err(DocumentError::TooLarge { bytes: metadata.len() });
     }

@@ -230,7 +230,8 @@ fn a_directory_that_takes_the_place_of_ours_is_not_used() {
 fn what_is_no_file_of_ours_is_found_and_pruned() {
     let engine = engine();
     let (_parent, directory) = place();
-    let names: Vec<String> = (0..4).map(|answer| on_disk(&engine, &directory).key(&component(answer)).file_name()).collect();
+    let names: Vec<String> =
+        (0..4).map(|answer| on_disk(&engine, &directory).key(&component(answer)).file_name()).collect();
     fifo(&directory.join(&names[0]));
     std::os::unix::fs::symlink("nowhere", directory.join(&names[1])).unwrap();
     fs::create_dir(directory.join(&names[2])).unwrap();
@@ -241,6 +242,11 @@ fn what_is_no_file_of_ours_is_found_and_pruned() {
     assert!(contents.entries.iter().all(|entry| opened.verify(entry).is_err()));
     assert_eq!(opened.prune(&[Fingerprint::of(&engine)]).unwrap().len(), 3);
     assert_eq!(files(&directory), ["key"]);
+    // One that cannot be removed keeps no other.
+    fs::create_dir_all(directory.join(&names[0]).join("full")).unwrap();
+    fs::write(directory.join(&names[1]), "").unwrap();
+    opened.clear().unwrap_err();
+    assert_eq!(files(&directory), [names[0].clone(), "key".to_owned()]);
 }
 
 /// A cache that works, although not with this directory; and why not.

@@ -64,10 +64,9 @@ fn limits(text: &str) -> Result<PartialLimits, String> {
     let value = match value {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        number => number
-            .parse::<u64>()
-            .map(Value::from)
-            .map_err(|error| format!("`{number}`: {error}; it takes a whole number without a unit, or true or false"))?,
+        number => number.parse::<u64>().map(Value::from).map_err(|error| {
+            format!("`{number}`: {error}; it takes a whole number without a unit, or true or false")
+        })?,
     };
     serde_json::from_value(Value::Object(Map::from_iter([(field.to_owned(), value)])))
         .map_err(|error| error.to_string())

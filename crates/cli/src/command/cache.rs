@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tapline_host_core::{
     PluginSource, PluginSpec,
     cache::{CacheDirectory, DirectoryContents, DirectoryEntry, Fingerprint, Useless, Wasm},
-    code_fingerprints, read_component,
+    code_fingerprints, escape, read_component,
 };
 
 use crate::{
@@ -41,7 +41,8 @@ pub(crate) fn run(global: &Global, action: &CacheAction) -> Result<ExitCode> {
     let config = Config::read(global, std::env::vars_os())?;
     let path = config.host.cache_directory.as_ref().with_context(|| Hint {
         message: "no directory for compiled plugins is in use".to_owned(),
-        hint: "set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY, and do not switch `enable_aot_cache` off".to_owned(),
+        hint: "set `directory` in [cache], or TAPLINE_CACHE_DIRECTORY, and do not switch `enable_aot_cache` off"
+            .to_owned(),
     })?;
     let engines = code_fingerprints(&config.host)?;
     if !path.exists() {
@@ -50,7 +51,7 @@ pub(crate) fn run(global: &Global, action: &CacheAction) -> Result<ExitCode> {
         let text = match action {
             CacheAction::List { json: true } => list(config, nothing, &engines, true).text,
             CacheAction::Stats { json: true } => stats(config, &nothing, &engines, true).text,
-            _ => format!("{} does not exist yet: nothing was compiled\n", path.display()),
+            _ => format!("{} does not exist yet: nothing was compiled\n", escape(&path.display().to_string())),
         };
         io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);

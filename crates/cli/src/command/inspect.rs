@@ -9,19 +9,21 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use tapline_host_core::{Capability, Compilation, Manifest, PluginName, TapRecord, read_component};
+use tapline_host_core::{Capability, Manifest, PluginName, TapRecord, read_component};
 use tapline_host_wasi::{Clocks, Files, Network, Random, Standard};
 
 use crate::{report::Hint, table};
+
+/// More than any host compiles, and little enough to be read.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The size of a page of WebAssembly memory, in bytes.
 const PAGE: u64 = tapline_host_core::limits::PAGE_BYTES;
 
 pub(crate) fn run(file: &Path, as_json: bool) -> Result<ExitCode> {
-    let max = Compilation::default().max_component_bytes;
-    let bytes = match read_component(file, max) {
+    let bytes = match read_component(file, MAX_BYTES) {
         Ok(bytes) => bytes,
-        Err(Ok(size)) => bail!("{} has {size} bytes or more, {max} are allowed in a plugin", file.display()),
+        Err(Ok(size)) => bail!("{} has {size} bytes or more, {MAX_BYTES} are allowed in a plugin", file.display()),
         Err(Err(error)) => {
             return Err(error).with_context(|| Hint {
                 message: format!("cannot read {}", file.display()),

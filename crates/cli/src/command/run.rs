@@ -13,7 +13,7 @@ use tapline_function::{Answer, BenchmarkResults, Error, Module, PerformanceValid
 use tapline_host_core::{
     Host, HostConfig, LoadError,
     cache::CacheDirectory,
-    causes,
+    causes, escape,
     limits::{Limits, PartialLimits, Profile},
 };
 use tapline_host_log::Log;
@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode> {
     // What a profile is chosen for is not raised by the way.
     if profile == Profile::Secure && host.limits.smallest(profile.settings().limits) != host.limits {
         let message = format!("in the profile `{profile}` limits can be lowered, and fuel is metered");
-        return Err(Error::Setting { setting: "--limits", message }.into());
+        return Err(Error::Setting { setting: "--limits and --fuel", message }.into());
     }
     // A benchmark loads from a file, also where none are kept.
     let scratch = match &arguments.command {
@@ -100,6 +100,7 @@ fn keeps_code(host: &HostConfig) -> io::Result<bool> {
     let Some(directory) = &host.cache_directory else { return Ok(false) };
     let Err(reason) = CacheDirectory::open(directory, host.cache_size, host.cache_max_bytes) else { return Ok(true) };
     let reason = causes(&reason).join(": ");
+    let reason = escape(&reason);
     writeln!(io::stderr(), "warning: {reason}; this benchmark keeps its code in a directory of its own")?;
     Ok(false)
 }

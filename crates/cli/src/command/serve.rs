@@ -50,14 +50,20 @@ impl ProfileFile {
 }
 
 /// `global`: where the configuration comes from. `watch`: whether it is followed without being asked.
-pub(crate) async fn run(app: &App, global: &Global, watch: bool, process: ProcessStart) -> Result<ExitCode> {
+pub(crate) async fn run(
+    app: &App,
+    global: &Global,
+    watch: bool,
+    hangups: Hangups,
+    process: ProcessStart,
+) -> Result<ExitCode> {
     let start = Instant::now();
     let address = &app.config.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| {
         let hint = Hint { message: format!("cannot listen on {address}"), hint: where_to_listen(&error).to_owned() };
         anyhow::Error::new(error).context(hint)
     })?;
-    let (signals, hangups) = (signals()?, Hangups::listen()?);
+    let signals = signals()?;
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
     io::stdout().flush()?;
@@ -131,7 +137,9 @@ async fn bring_code(host: Host, progress: ProgressBar) {
     progress.finish_and_clear();
     match failed.into_inner() {
         0 => tracing::info!("all plugins are compiled, or were found so"),
-        failed => tracing::warn!(failed, "some plugins have no code; the others, if any, are compiled or were found so"),
+        failed => {
+            tracing::warn!(failed, "some plugins have no code; the others, if any, are compiled or were found so")
+        }
     }
 }
 

@@ -200,8 +200,9 @@ pub(super) fn read(path: &Path) -> Result<Parsed, ConfigError> {
 fn read_text(path: &Path) -> io::Result<String> {
     let too_large = |size| io::Error::other(format!("it has {size} bytes or more, {MAX_BYTES} are allowed"));
     let bytes = read_component(path, MAX_BYTES).map_err(|error| error.map_or_else(|error| error, too_large))?;
-    if bytes.is_empty() && !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file, and nobody writes to it"));
+    #[cfg(unix)]
+    if bytes.is_empty() && std::os::unix::fs::FileTypeExt::is_fifo(&fs::metadata(path)?.file_type()) {
+        return Err(io::Error::other("it is a pipe, and nobody writes to it"));
     }
     String::from_utf8(bytes.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }

@@ -28,9 +28,16 @@ fn nobody_waits_for_a_pipe() {
     fifo(&place, "pipe");
     let config = place.run(&["--config", "pipe", "plugins"]);
     assert_eq!(config.status.code(), Some(2));
-    assert!(text(&config.stderr).contains("it is no file, and nobody writes to it"), "{}", text(&config.stderr));
+    assert!(text(&config.stderr).contains("it is a pipe, and nobody writes to it"), "{}", text(&config.stderr));
     let inspect = place.run(&["inspect", "pipe"]);
     assert_eq!(inspect.status.code(), Some(1));
+    assert_eq!(place.run(&["--config", "/dev/null", "config"]).status.code(), Some(0), "nothing is no pipe");
+    fifo(&place, "documents.md");
+    let import = place.run(&["import", "."]);
+    assert!(text(&import.stderr).contains("documents.md"), "{}", text(&import.stderr));
+    fifo(&place, "items.jsonl");
+    let import = place.run(&["import", "items.jsonl"]);
+    assert_eq!(import.status.code(), Some(1), "{}", text(&import.stderr));
     // A configuration that somebody writes into a pipe will do.
     let program = env!("CARGO_BIN_EXE_tapline");
     let script = format!("{program} --config <(printf '[host]\\npool_size = 11\\n') config | grep -w 11");
@@ -42,7 +49,7 @@ fn nobody_waits_for_a_pipe() {
 fn a_file_without_an_end_is_not_read_to_it() {
     let inspect = Place::new().run(&["inspect", "/dev/zero"]);
     assert_eq!(inspect.status.code(), Some(1));
-    assert!(text(&inspect.stderr).contains("67108864 are allowed in a plugin"), "{}", text(&inspect.stderr));
+    assert!(text(&inspect.stderr).contains("1073741824 are allowed in a plugin"), "{}", text(&inspect.stderr));
 }
 
 #[test]

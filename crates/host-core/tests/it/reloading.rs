@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use tapline_host_core::{
     Alter, Applied, BreakerState, Call, CallError, CallState, Capability, Fault, Host, HostConfig, Interface,
-    LoadError, Override, PluginSpec, Refused, RefusedChange, Reuse, Signature, Tap,
+    LoadError, Override, PluginSource, PluginSpec, Refused, RefusedChange, Reuse, Signature, Tap,
 };
 use tokio::sync::Semaphore;
 use wasmtime::{StoreContextMut, component::Linker};
@@ -167,13 +167,23 @@ async fn what_took_long_to_be_refused_is_not_tried_again_at_once() {
     let applied = host.apply(vec![slow(1_000), version("p", 2)]).await.unwrap();
     assert!(matches!(reasons(&applied)[..], [LoadError::Probe { .. }]) && applied.refused[0].is_known, "{applied:?}");
     assert_eq!((tries(), versions(&host).await), (1, expected(&[("p", 2)])));
-    // With other settings, and as another file, it is tried; and as ever by whoever asks for it alone.
+    assert!(applied.refused[0].retry_in.as_secs() > 10, "{applied:?}");
+    // With other settings, as another file, and when somebody believes in it, it is tried; and by whoever asks for it alone.
     host.apply(vec![slow(900), version("p", 2)]).await.unwrap();
     assert_eq!(tries(), 2);
+    host.forgive_refused();
+    host.apply(vec![slow(900), version("p", 2)]).await.unwrap();
+    assert_eq!(tries(), 3);
+    let misspelt = order(serde_json::json!({ "after": ["q"] })).into_values().next().unwrap();
+    let misspelt = BTreeMap::from([("numbr".to_owned(), misspelt)]);
+    host.apply(vec![PluginSpec { order: misspelt, ..version("new", 1) }, version("p", 2)]).await.unwrap();
+    let applied = host.apply(vec![version("new", 1), slow(900), version("p", 2)]).await.unwrap();
+    assert_eq!(applied.added, [name("new")], "what was wrong is right");
+    assert_eq!(tries(), 4, "it was not told to be there in between");
     let applied = host.apply(vec![version("slow", 3), version("p", 2)]).await.unwrap();
     assert_eq!(applied.added, [name("slow")]);
     host.replace(slow(900)).await.unwrap_err();
-    assert_eq!(tries(), 3);
+    assert_eq!(tries(), 5);
 }
 
 /// The plugins about which the host was told something that it does not follow.
@@ -210,6 +220,16 @@ async fn what_is_refused_stands_there_until_it_is_not() {
     assert_eq!(unfollowed(&host), [Some("p".to_owned())]);
     assert!(host.unload(&name("p")).await.unwrap());
     assert_eq!(unfollowed(&host), []);
+    host.apply(vec![broken()]).await.unwrap();
+    host.load(version("p", 1)).await.unwrap();
+    assert_eq!(unfollowed(&host), [], "it was loaded otherwise");
+    // What nobody can tell is the same for as long as it is said, whatever is told in between.
+    host.note_refused_change("a file that is no plugin".to_owned(), None);
+    let since = host.refused_changes()[0].since;
+    host.apply(vec![version("p", 1)]).await.unwrap();
+    assert_eq!(unfollowed(&host), []);
+    host.note_refused_change("a file that is no plugin".to_owned(), None);
+    assert_eq!(host.refused_changes()[0].since, since);
 }
 
 #[tokio::test]
@@ -234,6 +254,10 @@ async fn what_an_operator_takes_away_is_taken_away() {
         gate.add_permits(1);
         assert_eq!(host.dispatch(Number, &7).await.unwrap().answers.len(), 2);
     }
+    // `false` is no grant, where it was one.
+    let broken = PluginSpec { source: PluginSource::Bytes(b"no wasm".to_vec().into()), ..gated().grant("gate", false) };
+    let applied = host.apply(vec![broken, version("q", 1)]).await.unwrap();
+    assert!(matches!(&applied.refused[..], [Refused { serves_on: false, .. }]), "{applied:?}");
 }
 
 #[tokio::test]
@@ -245,6 +269,16 @@ async fn a_disabled_plugin_that_goes_and_comes_again_stays_disabled() {
     host.apply(vec![version("p", 2), version("q", 1)]).await.unwrap();
     assert_eq!(versions(&host).await, expected(&[("q", 1)]));
     host.enable(&name("p")).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("p", 2), ("q", 1)]));
+    // Also when it was taken out by itself; and one that was loaded by itself is enabled.
+    host.disable(&name("p")).await.unwrap();
+    host.unload(&name("p")).await.unwrap();
+    host.apply(vec![version("p", 3), version("q", 1)]).await.unwrap();
+    assert_eq!(versions(&host).await, expected(&[("q", 1)]));
+    host.apply(vec![version("q", 1)]).await.unwrap();
+    host.load(version("p", 4)).await.unwrap();
+    host.apply(vec![version("q", 1)]).await.unwrap();
+    host.apply(vec![version("p", 2), version("q", 1)]).await.unwrap();
     assert_eq!(versions(&host).await, expected(&[("p", 2), ("q", 1)]));
     // One that was enabled comes so.
     host.apply(vec![version("q", 1)]).await.unwrap();

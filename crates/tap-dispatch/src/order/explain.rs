@@ -106,7 +106,8 @@ pub(super) fn entry(nodes: &[Node], ranks: &BTreeMap<PluginName, usize>, rank: u
     }
     if reasons.iter().all(|reason| matches!(reason, Reason::Declared { loaded: false, .. })) {
         // Those of equal weight have neighbouring ranks.
-        let neighbours = [rank.checked_sub(1), rank.checked_add(1)].into_iter().flatten().filter_map(|it| nodes.get(it));
+        let neighbours =
+            [rank.checked_sub(1), rank.checked_add(1)].into_iter().flatten().filter_map(|it| nodes.get(it));
         let key = group_and_weight(placement);
         let has_equal = neighbours.into_iter().any(|other| group_and_weight(&other.placement) == key);
         reasons.push(if has_equal { Reason::Name } else { Reason::Weight });
