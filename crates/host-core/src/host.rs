@@ -30,11 +30,11 @@ use crate::{
     pressure::Pressure,
     profile::Profile,
     read,
-    reload::Told,
     runtime::Runtime,
     slots::Slots,
     stock,
     tap::{Tap, TapKind},
+    told::Told,
     trace,
 };
 

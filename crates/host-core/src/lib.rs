@@ -84,6 +84,7 @@ mod stock;
 mod swap;
 mod tap;
 mod text;
+mod told;
 mod trace;
 mod typed;
 
@@ -116,7 +117,7 @@ pub use performance::{Measured, PerformanceValidation, Target};
 pub use plugin::{Plugin, PluginSource, PluginSpec};
 pub use profile::{MAX_PROFILE_BYTES, Profile};
 pub use read::read_component;
-pub use reload::{Applied, Refused, RefusedChange};
+pub use reload::{Applied, Refused};
 pub use reuse::{MAX_USES, Reuse};
 pub use state::CallState;
 pub use stock::Stock;
@@ -130,4 +131,5 @@ pub use tapline_tap_dispatch::{
     PartialBreaker, Placement, PluginName, Policy, TapName,
 };
 pub use text::{causes, cut, escape};
+pub use told::RefusedChange;
 pub use trace::{MAX_HOST_CALL_SPANS, TRACE_TARGET};

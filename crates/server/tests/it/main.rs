@@ -29,7 +29,8 @@ use tracing_subscriber::{Layer as _, filter::LevelFilter, prelude::*};
 /// writes may stay unknown to one that comes later.
 fn traces() -> Traces {
     static TRACES: LazyLock<Traces> = LazyLock::new(|| {
-        let traces = Traces::new(1000);
+        // More than all tests together ask for while one looks at its own.
+        let traces = Traces::new(100_000);
         let lines = tracing_subscriber::fmt::layer().json().with_writer(|| OfThread).with_filter(LevelFilter::INFO);
         let recorder = Recorder::new(traces.clone()).layer();
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines).with(recorder)).unwrap();

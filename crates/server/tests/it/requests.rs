@@ -21,10 +21,18 @@ fn id(answer: &Answer) -> String {
     answer.header("x-request-id").to_owned()
 }
 
-/// Asks for a page, and for its trace.
+/// Asks for a page, and for its trace. It is recorded when the request has ended, which may be after its answer has been read.
 async fn recorded(site: &Site, path: &str, headers: &[(&'static str, &'static str)]) -> (Answer, Trace) {
     let answer = site.ask(path, headers).await;
-    let found = site.ask(&format!("/_tapline/trace/{}", id(&answer)), headers).await;
+    let trace = format!("/_tapline/trace/{}", id(&answer));
+    let mut found = site.ask(&trace, headers).await;
+    for _ in 0..500 {
+        if found.status != 404 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        found = site.ask(&trace, headers).await;
+    }
     let mut found: Vec<Trace> = serde_json::from_str(&found.body).unwrap_or_else(|_| panic!("{path}: {}", found.body));
     assert_eq!(found.len(), 1);
     (answer, found.remove(0))
