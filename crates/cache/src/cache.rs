@@ -241,7 +241,7 @@ impl ArtifactCache {
     ///
     /// # Errors
     /// [`CacheError::NotWasm`], [`CacheError::CoreModule`] or [`CacheError::Compile`]; with a worker also
-    /// [`CacheError::TimedOut`], [`CacheError::OutOfMemory`] or [`CacheError::Worker`]. Never because of the disk.
+    /// [`CacheError::TimedOut`], [`CacheError::OutOfMemory`], [`CacheError::NoWorker`] or [`CacheError::Worker`]. Never because of the disk.
     pub fn get_or_compile(&self, wasm: &[u8]) -> Result<Loaded, CacheError> {
         let start = Instant::now();
         check_header(wasm)?;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::disk::{Disk, Room, TEMPORARY_SUFFIX, all, unless_gone};
+use crate::disk::{Disk, NEW_KEY, Room, TEMPORARY_SUFFIX, all, unless_gone};
 use crate::error::CacheError;
 use crate::key::{Fingerprint, parse_file_name};
 
@@ -126,7 +126,8 @@ impl Disk {
         for file in fs::read_dir(self.folder().path_of_handle())? {
             let file = file?;
             let Ok(file_name) = file.file_name().into_string() else { continue };
-            if file_name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(|name| parse_file_name(name).is_some()) {
+            let is_ours = |name: &str| name.starts_with(NEW_KEY) || parse_file_name(name).is_some();
+            if file_name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(is_ours) {
                 contents.leftovers.push(self.directory().join(file_name));
                 continue;
             }

@@ -17,8 +17,10 @@ use crate::folder::{Folder, OTHERS_WRITE, our_user, path_of};
 use crate::key::ArtifactKey;
 
 const KEY_FILE: &str = "key";
-/// The key's name while it is written.
-const NEW_KEY_FILE: &str = "key.tmp";
+/// What the key's name begins with while it is written; behind it there is a number, and [`TEMPORARY_SUFFIX`].
+pub(crate) const NEW_KEY: &str = "key.";
+/// How often somebody else may be the first to make the key.
+const KEY_ATTEMPTS: usize = 3;
 /// What the name of an entry has behind it while it is written.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 /// How often whoever waits for a lock looks whether it is free: a compilation takes tens of milliseconds.
@@ -256,18 +258,23 @@ fn close_to_others(folder: &Folder, mode: u32) -> io::Result<()> {
     folder.handle().set_permissions(fs::Permissions::from_mode(mode & !OTHERS))
 }
 
+/// Of several processes that start at once, one gives its key the name, and the others read it. Nobody waits for a lock, which
+/// whoever could ever open the directory could keep.
 fn read_or_make_key(folder: &Folder) -> Result<[u8; blake3::KEY_LEN], CacheError> {
-    if let Some(key) = read_key(folder)? {
-        return Ok(key);
-    }
     let failed = |source| CacheError::Directory { path: folder.path().join(KEY_FILE), source: Arc::new(source) };
-    // Of two processes that start at once, one makes the key and the other reads it. The lock is a description of its own.
-    let lock = File::open(folder.path_of_handle()).map_err(failed)?;
-    lock.lock().map_err(failed)?;
-    match read_key(folder)? {
-        Some(key) => Ok(key),
-        None => make_key(folder).map_err(failed),
+    let mut made = Err(io::Error::from(io::ErrorKind::AlreadyExists));
+    for _ in 0..KEY_ATTEMPTS {
+        if let Some(key) = read_key(folder)? {
+            return Ok(key);
+        }
+        made = make_key(folder);
+        let by_another =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound);
+        if !made.as_ref().is_err_and(by_another) {
+            break;
+        }
     }
+    made.map_err(failed)
 }
 
 /// The key; none if there is no file or if it has another length, as after a full disk.
@@ -291,15 +298,32 @@ fn read_key(folder: &Folder) -> Result<Option<[u8; blake3::KEY_LEN]>, CacheError
 }
 
 fn make_key(folder: &Folder) -> io::Result<[u8; blake3::KEY_LEN]> {
-    let mut key = [0; blake3::KEY_LEN];
-    getrandom::fill(&mut key).map_err(io::Error::other)?;
-    // A leftover could have other permissions, and those of ours count only for a new file.
-    folder.remove(NEW_KEY_FILE)?;
-    let mut file = folder.create_new(NEW_KEY_FILE)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
-    folder.rename(NEW_KEY_FILE, KEY_FILE)?;
-    Ok(key)
+    let (mut key, mut number) = ([0; blake3::KEY_LEN], [0; 8]);
+    getrandom::fill(&mut key).and_then(|()| getrandom::fill(&mut number)).map_err(io::Error::other)?;
+    let temporary = format!("{NEW_KEY}{:016x}{TEMPORARY_SUFFIX}", u64::from_ne_bytes(number));
+    let mut file = folder.create_new(&temporary)?;
+    let named = file.write_all(&key).and_then(|()| file.sync_all()).and_then(|()| name_key(folder, &temporary));
+    // Where it has its name by a link, this is the other one.
+    let removed = folder.remove(&temporary);
+    named.and(removed).map(|()| key)
+}
+
+/// Gives a key its name, unless there is one that has it.
+fn name_key(folder: &Folder, temporary: &str) -> io::Result<()> {
+    let mut named = folder.link(temporary, KEY_FILE);
+    let is_taken = |named: &io::Result<()>| named.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::AlreadyExists);
+    if is_taken(&named) && matches!(read_key(folder), Ok(None)) {
+        // What has it is no key.
+        folder.remove(KEY_FILE)?;
+        named = folder.link(temporary, KEY_FILE);
+    }
+    match named {
+        // Not every file system has links.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            folder.rename(temporary, KEY_FILE)
+        }
+        named => named,
+    }
 }
 
 #[cfg(test)]

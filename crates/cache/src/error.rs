@@ -69,6 +69,17 @@ pub enum CacheError {
         /// What is known about it.
         message: String,
     },
+    /// The worker could not be started, or not be talked to. The operator's fault, or that of a system that has not enough of
+    /// something.
+    #[error("cannot run {} to compile component {name}", program.display())]
+    NoWorker {
+        /// The visible name: SHA-256 and length.
+        name: String,
+        /// The program that is to be the worker.
+        program: PathBuf,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
     /// The directory belongs to somebody else, who could put code into it. The operator's fault.
     #[error("cache directory {} belongs to user {owner} and not to user {expected}", directory.display())]
     DirectoryOwner {
@@ -123,7 +134,9 @@ impl CacheError {
             Self::NotWasm { .. } => Some("give the path of a .wasm file that is a component"),
             Self::CoreModule { .. } => Some("make it a component first: `cargo xtask build-plugins` does so"),
             Self::Compile { .. } | Self::TimedOut { .. } | Self::OutOfMemory { .. } => None,
-            Self::Worker { .. } => Some("the program has to be one that calls `run_worker` with these arguments"),
+            Self::NoWorker { .. } | Self::Worker { .. } => {
+                Some("the program has to be one that calls `run_worker` with these arguments")
+            }
             Self::DirectoryOwner { .. } => Some("name a directory that the host's user owns"),
             Self::DirectoryMode { .. } => {
                 Some("name a directory for compiled plugins alone, or take the permissions away: chmod go-rwx")

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 /// The permission bits with which a group or everybody could write.
@@ -102,6 +102,14 @@ impl Folder {
     pub(crate) fn create_new(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | CAREFULLY;
         Ok(OwnedFd::into(openat(&self.handle, name, flags, OWN)?))
+    }
+
+    /// Gives a file the name `to` as well.
+    ///
+    /// # Errors
+    /// With [`io::ErrorKind::AlreadyExists`]: there is something of that name.
+    pub(crate) fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(linkat(&self.handle, from, &self.handle, to, AtFlags::empty())?)
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {

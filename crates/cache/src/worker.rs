@@ -65,7 +65,10 @@ impl Worker {
     /// Compiles one component. Blocks for at most about `timeout`, and leaves no process behind.
     pub(crate) fn compile(&self, wasm: &[u8], name: &str) -> Result<Artifact, CacheError> {
         let failed = |message: String| CacheError::Worker { name: name.to_owned(), message };
-        let unable = |error: io::Error| failed(format!("cannot run {}: {error}", self.program.display()));
+        let unable = |source: io::Error| {
+            let (name, program) = (name.to_owned(), self.program.clone());
+            CacheError::NoWorker { name, program, source: Arc::new(source) }
+        };
         let mut key = [0; blake3::KEY_LEN];
         getrandom::fill(&mut key).map_err(|error| failed(error.to_string()))?;
         let request = Request {

@@ -28,6 +28,7 @@ pub(crate) use self::{
     check::LOG_FILTERS,
     directory::files as plugin_files,
     error::ConfigError,
+    file::MAX_CONFIGURATION,
     plugin::PluginReport,
     setting::{Origin, Secret, Setting, text},
 };

@@ -11,12 +11,13 @@ use std::{
     error::Error,
     fs,
     future::pending,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use tapline_host_core::{Applied, Host, PluginSource, Refused, causes};
+use tapline_host_core::{Applied, Host, PluginSource, Refused, causes, is_scarcity};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::{
@@ -26,7 +27,7 @@ use tokio::{
 
 use crate::{
     arguments::Global,
-    config::{Config, ConfigError, DEFAULT_FILE, Setting, plugin_files},
+    config::{Config, ConfigError, DEFAULT_FILE, MAX_CONFIGURATION, Setting, plugin_files},
 };
 
 /// How often the files are looked at. A change counts when the next look finds the files as they are: whoever writes a file
@@ -48,6 +49,8 @@ struct Stamp {
     /// Which file it is, and when the system last noted a change of it: nobody can set that back.
     #[cfg(unix)]
     identity: [i64; 4],
+    /// A hash of what is in it, where nothing else counts.
+    contents: Option<u64>,
 }
 
 /// All files that are watched. `None`: there is none.
@@ -56,6 +59,8 @@ type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 /// What is looked at.
 #[derive(Clone)]
 struct Watched {
+    /// What says which plugins there are. One of the files.
+    configuration: PathBuf,
     /// Known by name.
     files: BTreeSet<PathBuf>,
     /// The plugin directory, in which others appear.
@@ -99,15 +104,22 @@ pub(crate) async fn follow(
     // Nothing: the first look finds everything changed, and so what happened between the start and now is not missed.
     let mut seen = Stamps::new();
     let (mut changed, mut changing) = (Stamps::new(), 0);
-    let mut again_at = None;
+    // What was read last, and when the host is to be told it again although nothing has changed.
+    let (mut last, mut again_at) = (None, None);
     let mut said = Vec::new();
     loop {
         let is_asked = tokio::select! {
             () = sleep(INTERVAL), if watch || again_at.is_some() => false,
             () = hangups.next() => true,
         };
-        let is_due = again_at.is_some_and(|at| Instant::now() >= at);
-        if !(watch || is_asked || is_due) {
+        if !is_asked && again_at.is_some_and(|at| Instant::now() >= at) {
+            again_at = match &last {
+                Some((config, outside)) => bring(&host, config, outside).await.map(|pause| Instant::now() + pause),
+                None => None,
+            };
+            continue;
+        }
+        if !watch && !is_asked {
             continue;
         }
         let now = look(watched.clone()).await;
@@ -115,28 +127,38 @@ pub(crate) async fn follow(
             tracing::info!("asked to look at the configuration and at the files of the plugins");
             // Somebody believes that what was wrong is mended.
             host.forgive_refused();
-        } else if !is_due {
+        } else {
             if now == seen {
                 (changed, changing) = (Stamps::new(), 0);
                 continue;
             }
             let is_steady = |path: &PathBuf| changed.get(path) == now.get(path);
-            let restless = changed.keys().chain(now.keys()).filter(|path| !is_steady(path));
+            let mut restless = changed.keys().chain(now.keys()).filter(|path| !is_steady(path));
             // Half a configuration is another configuration, and is waited for as long as it takes.
-            if restless.into_iter().any(|path| changing < PATIENCE || is_configuration(path, &started)) {
+            let may_wait = |path: &PathBuf| changing < PATIENCE || *path == watched.configuration;
+            if restless.any(may_wait) {
+                if changing == PATIENCE {
+                    tracing::warn!(
+                        "somebody writes to the configuration all the time: nothing is loaded until it rests"
+                    );
+                }
                 (changed, changing) = (now, changing + 1);
                 continue;
             }
         }
         (changed, changing) = (Stamps::new(), 0);
-        again_at = None;
         seen = now;
         let read = read(&host, &global, &started).await;
         match &read {
             Ok((config, _)) => watched = self::watched(config, started.file.as_deref()),
             // It is waited for.
-            Err(Some(missing)) => watched.directory = Some(missing.clone()),
-            Err(None) => {}
+            Err(Unread::Missing(directory)) => watched.directory = Some(directory.clone()),
+            Err(Unread::Refused) => {}
+            // It may be readable the next time, without having changed.
+            Err(Unread::Unlucky) => seen.clear(),
+        }
+        if let Err(Unread::Unlucky) = read {
+            continue;
         }
         // Before the plugins are read. Where there was a look before the configuration was read, that one counts: what
         // happened since is seen by the next look.
@@ -149,49 +171,67 @@ pub(crate) async fn follow(
             None => stamp.is_none() || watched.files.contains(path),
         });
         let Ok((config, refused)) = read else { continue };
+        warn_of_restart(&started.settings, &config.settings);
         let texts: Vec<String> = refused.iter().map(|error| causes(error).join(": ")).collect();
+        let outside = refused.first().map(|first| (texts.join("; "), first.hint()));
+        again_at = bring(&host, &config, &outside).await.map(|pause| Instant::now() + pause);
         // What was said before is not said again with every change of something else.
         for (error, _) in refused.iter().zip(&texts).filter(|(_, text)| !said.contains(*text)) {
-            log(None, error, error.hint(), "refused: the others are loaded");
-        }
-        warn_of_restart(&started.settings, &config.settings);
-        let had_refused = !host.refused_changes().is_empty();
-        again_at = apply(&host, &config).await.map(|pause| Instant::now() + pause);
-        if let (Some(error), Some(text)) = (refused.first(), texts.first()) {
-            host.note_refused_change(text.clone(), error.hint());
+            log(None, error, error.hint(), "refused: it is not loaded");
         }
         said = texts;
-        if had_refused && host.refused_changes().is_empty() {
-            tracing::info!("nothing is refused any more: the host runs what the configuration says");
-        }
+        last = Some((config, outside));
     }
 }
 
-/// Whether this is the file that says which plugins there are.
-fn is_configuration(path: &Path, started: &Config) -> bool {
-    path == started.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+/// Why there is no configuration to follow. It has been logged.
+enum Unread {
+    /// The plugin directory cannot be read.
+    Missing(PathBuf),
+    /// Something is wrong with it.
+    Refused,
+    /// The system had not enough of something.
+    Unlucky,
 }
 
-/// The configuration as it stands now, and what is wrong with single plugins of the plugin directory. An error: it cannot be
-/// used, which has been logged; beside it the plugin directory, if it was that.
-async fn read(host: &Host, global: &Global, started: &Config) -> Result<(Config, Vec<ConfigError>), Option<PathBuf>> {
+/// What is wrong beside the plugins that the configuration names, and what to do.
+type Outside = Option<(String, Option<String>)>;
+
+/// Tells the host what it is to run. Returns after how long it is to be told again, although nothing has changed.
+async fn bring(host: &Host, config: &Config, outside: &Outside) -> Option<Duration> {
+    let had_refused = !host.refused_changes().is_empty();
+    let again = apply(host, config).await;
+    let refused = host.refused_changes();
+    // Where all of it was refused, that is the reason why nothing has changed.
+    if let (Some((reason, hint)), true) = (outside, refused.iter().all(|change| change.plugin.is_some())) {
+        host.note_refused_change(reason.clone(), hint.clone());
+    } else if had_refused && refused.is_empty() {
+        tracing::info!("nothing is refused any more: the host runs what the configuration says");
+    }
+    again
+}
+
+/// The configuration as it stands now, and what is wrong with single plugins of the plugin directory.
+async fn read(host: &Host, global: &Global, started: &Config) -> Result<(Config, Vec<ConfigError>), Unread> {
     let global = global.clone();
     let read = spawn_blocking(move || Config::read_what_fits(&global, std::env::vars_os())).await;
-    match read.map_err(|_ended| None::<PathBuf>)? {
+    match read.map_err(|_ended| Unread::Refused)? {
         Ok((config, _)) if config.file.is_none() && started.file.is_some() => {
             let (what, hint) = ("the configuration file is gone", "put it back, or start without one");
             host.note_refused_change(what.to_owned(), Some(hint.to_owned()));
             tracing::error!(hint, "{what}: everything that is loaded serves on");
-            Err(None)
+            Err(Unread::Refused)
         }
         Ok(read) => Ok(read),
         Err(error) => {
             host.note_refused_change(causes(&error).join(": "), error.hint());
             log(None, &error, error.hint(), "the configuration cannot be used: everything that is loaded serves on");
-            match error {
-                ConfigError::PluginDirectory { path, .. } => Err(Some(path)),
-                _ => Err(None),
-            }
+            Err(match error {
+                ConfigError::Read { source, .. } if is_scarcity(&source) => Unread::Unlucky,
+                ConfigError::PluginDirectory { source, .. } if is_scarcity(&source) => Unread::Unlucky,
+                ConfigError::PluginDirectory { path, .. } => Unread::Missing(path),
+                _ => Unread::Refused,
+            })
         }
     }
 }
@@ -262,6 +302,7 @@ fn watched(config: &Config, configuration: Option<&Path>) -> Watched {
     });
     let configuration = configuration.unwrap_or(Path::new(DEFAULT_FILE));
     Watched {
+        configuration: configuration.to_owned(),
         files: of_plugins.chain([configuration.to_owned()]).collect(),
         directory: config.plugin_directory.clone(),
     }
@@ -270,7 +311,7 @@ fn watched(config: &Config, configuration: Option<&Path>) -> Watched {
 /// A file system may let a look wait for as long as it likes.
 async fn look(watched: Watched) -> Stamps {
     let look = move || {
-        let Watched { mut files, directory } = watched;
+        let Watched { configuration, mut files, directory } = watched;
         let unreadable = directory.filter(|directory| match plugin_files(directory) {
             Ok(found) => {
                 files.extend(found);
@@ -279,6 +320,10 @@ async fn look(watched: Watched) -> Stamps {
             Err(_) => true,
         });
         let mut stamps: Stamps = files.into_iter().map(|file| (file.clone(), stamp(&file))).collect();
+        // Whoever only touches it has not written anything.
+        if let Some(contents) = stamp_of_contents(&configuration) {
+            stamps.insert(configuration, Some(contents));
+        }
         // That it cannot be read any more is a change as well.
         stamps.extend(unreadable.map(|directory| (directory, None)));
         stamps
@@ -296,6 +341,22 @@ fn stamp(file: &Path) -> Option<Stamp> {
             use std::os::unix::fs::MetadataExt;
             [metadata.dev().cast_signed(), metadata.ino().cast_signed(), metadata.ctime(), metadata.ctime_nsec()]
         },
+        contents: None,
+    })
+}
+
+/// None: it is no file, or none that can be read.
+fn stamp_of_contents(file: &Path) -> Option<Stamp> {
+    let metadata =
+        fs::metadata(file).ok().filter(|metadata| metadata.is_file() && metadata.len() <= MAX_CONFIGURATION)?;
+    let mut hasher = DefaultHasher::new();
+    fs::read(file).ok()?.hash(&mut hasher);
+    Some(Stamp {
+        length: metadata.len(),
+        modified: None,
+        #[cfg(unix)]
+        identity: [0; 4],
+        contents: Some(hasher.finish()),
     })
 }
 

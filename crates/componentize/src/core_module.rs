@@ -62,6 +62,9 @@ pub struct CoreModule<'a> {
     kept: Vec<(&'static str, ExportKind, u32)>,
 }
 
+/// So many values a component hands over one by one. What has more takes them out of a memory, which a core function does not.
+const MAX_PARAMETERS: usize = 16;
+
 impl<'a> CoreModule<'a> {
     /// Reads and validates a module. Runs nothing of it.
     ///
@@ -133,6 +136,7 @@ impl<'a> CoreModule<'a> {
         }
         let numbers = |types: &[ValType]| types.iter().map(|ty| Number::of(*ty)).collect::<Option<Vec<_>>>();
         let reason = match (numbers(ty.params()), numbers(ty.results())) {
+            (Some(params), _) if params.len() > MAX_PARAMETERS => "it takes more than 16 values",
             (Some(params), Some(results)) if results.len() <= 1 => {
                 // Not `f32`, which is a word of WIT.
                 let export = format!("function{}", self.functions.len());

@@ -5,7 +5,7 @@ mod load;
 
 pub use self::{
     call::{CallError, Fault, GuestPanic, HostFault},
-    load::{LoadError, NotOnDisk},
+    load::{LoadError, NotOnDisk, is_scarcity},
 };
 
 /// Who has to act on an error.

@@ -105,7 +105,7 @@ pub use config::{
 pub use diagnostics::GuestOutput;
 pub use dispatch::{Alter, Change, Collect, Contributions, Decision, First, Fold, Handlers, Notify, Vote};
 pub use engine::{EPOCH_TICK, EngineFacts, engine_config};
-pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, NotOnDisk, Party};
+pub use error::{CallError, Fault, GuestPanic, HostError, HostFault, LoadError, NotOnDisk, Party, is_scarcity};
 pub use exported::{Answered, Function, Functions, LoadTimes, MAX_FUNCTIONS};
 pub use functions::{FunctionPattern, PatternError};
 pub use host::{Host, HostBuilder, PoolMetrics};

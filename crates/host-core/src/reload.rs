@@ -64,10 +64,10 @@ impl Applied {
 enum Step {
     Keep(BTreeMap<String, Override>),
     Take(Box<Loaded>),
-    /// `may_stay`: what is loaded needs nothing that the operator does not allow it any more.
+    /// `was_removed`: what was loaded imports what the operator does not allow it any more.
     Refuse {
         error: Arc<LoadError>,
-        may_stay: bool,
+        was_removed: bool,
     },
 }
 
@@ -83,9 +83,10 @@ impl Host {
     /// # Errors
     ///
     /// See [`LoadError`]: there is no plugin of this name, the new version failed its checks, or the order of a tap has no
-    /// solution with it. The old version serves on.
+    /// solution with it. The old version serves on, unless it imports what `spec` does not allow it any more: then it is removed.
     pub async fn replace(&self, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
         let _turn = self.inner.reloading.lock().await;
+        let settings = spec.clone().without_source();
         let replace = async {
             let name = spec.name.clone();
             if !self.registry().plugins.contains_key(&name) {
@@ -100,7 +101,16 @@ impl Host {
             self.told().forget(&name);
             Ok(plugin)
         };
-        replace.await.map_err(|error| self.inner.refused(error))
+        match replace.await {
+            Ok(plugin) => Ok(plugin),
+            Err(error) => {
+                let error = self.inner.refused(error);
+                if !self.may_stay(&settings) && self.take_away(&settings.name).await {
+                    self.told().note(Some(settings.name), in_full(&error), error.hint());
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Takes a plugin out of all taps and keeps it loaded. Calls that run end as they would have. `false`: there is none
@@ -181,14 +191,17 @@ impl Host {
         if let Some(twice) = specs.iter().find(|spec| !names.insert(&spec.name)) {
             return Err(LoadError::Duplicate { plugin: twice.name.clone() });
         }
+        // What is taken away goes first: before anything is compiled, and whatever is wrong with the others.
+        let (revoked, others): (Vec<_>, Vec<_>) = specs.into_iter().partition(|spec| !self.may_stay(spec));
         // As when all code is brought: one place to compile in is left to calls, if there are two.
         let places = self.inner.config.compilation.max_concurrent.saturating_sub(1).max(1);
         let prepare = |spec: PluginSpec| async { (spec.name.clone(), self.prepare(spec).await) };
+        let specs = revoked.into_iter().chain(others);
         let steps: Vec<_> = stream::iter(specs).map(prepare).buffered(places).collect().await;
 
         let _guard = self.inner.loading.lock().await;
         let mut before = self.registry().plugins.clone();
-        let (mut after, mut gone) = (BTreeMap::new(), BTreeMap::new());
+        let mut after = BTreeMap::new();
         let mut applied = Applied::default();
         for (name, step) in steps {
             let old = before.remove(&name);
@@ -206,8 +219,11 @@ impl Host {
                     applied.added.push(name.clone());
                     Arc::new(Loaded { enabled: !self.told().is_disabled(&name), ..*new })
                 }
-                (Step::Refuse { error, may_stay }, old) => {
-                    let serves_on = may_stay && old.is_some();
+                (Step::Refuse { error, was_removed }, old) => {
+                    let serves_on = old.is_some();
+                    if was_removed {
+                        applied.removed.push(name.clone());
+                    }
                     applied.refused.push(Refused {
                         plugin: name.clone(),
                         error,
@@ -215,39 +231,50 @@ impl Host {
                         is_known: false,
                         retry_in: Duration::ZERO,
                     });
-                    match old {
-                        Some(old) if may_stay => old,
-                        Some(old) => {
-                            gone.insert(name, old);
-                            continue;
-                        }
-                        None => continue,
-                    }
+                    let Some(old) = old else { continue };
+                    old
                 }
                 // It was removed while the others were being prepared.
                 (Step::Keep(_), None) => continue,
             };
             after.insert(name, kept);
         }
-        gone.extend(before);
-        applied.removed.extend(gone.keys().cloned());
+        applied.removed.extend(before.keys().cloned());
         self.install(after)?;
         let mut told = self.told();
         applied.added.iter().for_each(|name| told.is_there(name));
-        gone.iter().for_each(|(name, loaded)| told.is_gone(name, loaded.enabled));
+        before.iter().for_each(|(name, loaded)| told.is_gone(name, loaded.enabled));
         Ok(applied)
+    }
+
+    /// Whether the version that is loaded may call what it imports, by these settings. Nothing that is not loaded may not.
+    fn may_stay(&self, spec: &PluginSpec) -> bool {
+        let registry = self.registry();
+        registry.plugins.get(&spec.name).is_none_or(|loaded| load::is_allowed(&self.inner, spec, loaded))
+    }
+
+    /// Removes a plugin to which the operator does not allow any more what it imports. `false`: there is none, or the order of a tap
+    /// has no solution without it, which says the error.
+    async fn take_away(&self, plugin: &PluginName) -> bool {
+        match self.unload(plugin).await {
+            Ok(was_there) => was_there,
+            Err(error) => {
+                tracing::error!(%plugin, error = &error as &dyn std::error::Error, "cannot be removed, and serves on");
+                false
+            }
+        }
     }
 
     /// Everything about one plugin of [`Host::apply`] that may take long.
     async fn prepare(&self, spec: PluginSpec) -> Step {
         let settings = spec.clone().without_source();
-        let prepared = self.prepare_or_refuse(spec, &settings).await;
-        prepared.unwrap_or_else(|error| {
-            let registry = self.registry();
-            let loaded = registry.plugins.get(&settings.name);
-            let may_stay = loaded.is_none_or(|loaded| load::is_allowed(&self.inner, &settings, loaded));
-            Step::Refuse { error, may_stay }
-        })
+        match self.prepare_or_refuse(spec, &settings).await {
+            Ok(step) => step,
+            Err(error) => {
+                let was_removed = !self.may_stay(&settings) && self.take_away(&settings.name).await;
+                Step::Refuse { error, was_removed }
+            }
+        }
     }
 
     async fn prepare_or_refuse(&self, spec: PluginSpec, settings: &PluginSpec) -> Result<Step, Arc<LoadError>> {

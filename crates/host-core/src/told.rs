@@ -55,7 +55,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn note(&mut self, plugin: Option<PluginName>, reason: String, hint: Option<String>) {
+    pub(crate) fn note(&mut self, plugin: Option<PluginName>, reason: String, hint: Option<String>) {
         let outside = self.outside.as_ref().filter(|before| plugin.is_none() && before.reason == reason);
         let since = self.refused.get(&plugin).or(outside).map_or_else(SystemTime::now, |before| before.since);
         self.refused.insert(plugin.clone(), RefusedChange { plugin, reason, hint, since });

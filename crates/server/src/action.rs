@@ -119,7 +119,9 @@ pub(crate) async fn act(server: &Server, plugin: &PluginName, action: Action) ->
         }
         Err(why) => {
             tracing::warn!(%plugin, action, why, "an operator asked for what cannot be done");
-            Outcome { text: format!("{plugin} is as it was, because {action} failed. {why}"), is_bad: true }
+            let is_there = host.plugins().iter().any(|it| it.name() == plugin);
+            let becomes = if is_there { "is as it was" } else { "was removed" };
+            Outcome { text: format!("{plugin} {becomes}, because {action} failed. {why}"), is_bad: true }
         }
     })
 }

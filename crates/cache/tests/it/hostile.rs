@@ -349,10 +349,23 @@ fn a_file_in_place_of_the_directory_is_no_reason_to_stop() {
 #[test]
 fn a_directory_in_which_no_key_can_be_made_is_no_reason_to_stop() {
     let (_parent, directory) = with_mode(0o700);
-    // Permissions do not stop root: a directory with something in it that has the name of the key's temporary file does.
-    fs::create_dir_all(directory.join("key.tmp/full")).unwrap();
+    // Permissions do not stop root: a directory with something in it that has the name of the key does.
+    fs::create_dir_all(directory.join("key/full")).unwrap();
+    fs::set_permissions(directory.join("key"), fs::Permissions::from_mode(0o700)).unwrap();
     let reason = check_unusable(&directory);
     assert!(matches!(reason, CacheError::Directory { .. }), "{reason:?}");
+    assert_eq!(files(&directory), ["key"], "nothing is left behind");
+}
+
+/// Whoever could open the directory once can keep a lock of it for ever.
+#[test]
+fn a_lock_on_the_directory_holds_up_nobody() {
+    let (_parent, directory) = with_mode(0o700);
+    let lock = fs::File::open(&directory).unwrap();
+    lock.lock().unwrap();
+    let engine = engine();
+    assert_eq!(on_disk(&engine, &directory).get_or_compile(&component(ANSWER)).unwrap().source, Source::Compiled);
+    assert_eq!(on_disk(&engine, &directory).get_or_compile(&component(ANSWER)).unwrap().source, Source::Disk);
 }
 
 #[test]

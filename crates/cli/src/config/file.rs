@@ -177,7 +177,7 @@ impl PluginSection {
 }
 
 /// The largest configuration file: a table for each of a thousand plugins.
-const MAX_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_CONFIGURATION: u64 = 4 << 20;
 
 /// A file that was read, and where everything stands in it.
 #[derive(Debug, Default)]
@@ -198,8 +198,8 @@ pub(super) fn read(path: &Path) -> Result<Parsed, ConfigError> {
 /// The text of a file. One that another program hands over through a pipe will do, but nobody waits for ever for it, and one that
 /// hands over nothing has not said that there is nothing.
 fn read_text(path: &Path) -> io::Result<String> {
-    let too_large = |size| io::Error::other(format!("it has {size} bytes or more, {MAX_BYTES} are allowed"));
-    let bytes = read_component(path, MAX_BYTES).map_err(|error| error.map_or_else(|error| error, too_large))?;
+    let too_large = |size| io::Error::other(format!("it has {size} bytes or more, {MAX_CONFIGURATION} are allowed"));
+    let bytes = read_component(path, MAX_CONFIGURATION).map_err(|error| error.map_or_else(|error| error, too_large))?;
     #[cfg(unix)]
     if bytes.is_empty() && std::os::unix::fs::FileTypeExt::is_fifo(&fs::metadata(path)?.file_type()) {
         return Err(io::Error::other("it is a pipe, and nobody writes to it"));

@@ -73,12 +73,12 @@ fn what_the_file_says_of_a_plugin_holds_for_its_file_in_the_directory() {
     assert_eq!(watching.logged("reloaded")["added"], "related");
     // Without its file it goes, and the table that is left over is named.
     fs::remove_file(place.path().join("plugins/related.wasm")).unwrap();
-    let refused = watching.logged("refused: the others are loaded");
+    assert_eq!(watching.logged("reloaded")["removed"], "related");
+    let refused = watching.logged("refused: it is not loaded");
     assert_eq!(
         refused["error"],
         "tapline.toml:6: `plugins.related`: it has no `path`, and there is no plugins/related.wasm"
     );
-    assert_eq!(watching.logged("reloaded")["removed"], "related");
 
     place.write("tapline.toml", format!("{HEAD}[plugins.reading-time]\nenabled = false\n"));
     assert_eq!(watching.logged("reloaded")["removed"], "reading-time");
@@ -99,7 +99,7 @@ fn a_file_that_cannot_be_a_plugin_holds_up_no_other() {
     let place = place();
     let watching = Watching::start(&place);
     place.write("plugins/My Plugin.wasm", bytes("seo"));
-    let refused = watching.logged("refused: the others are loaded");
+    let refused = watching.logged("refused: it is not loaded");
     assert_eq!(refused["error"], "plugins/My Plugin.wasm: `My Plugin` is not the name of a plugin: 'M' at byte 0");
     assert!(refused["hint"].as_str().unwrap().starts_with("rename the file: a plugin name is "), "{refused}");
     replace(&place, "plugins/seo.wasm", &bytes("seo"));

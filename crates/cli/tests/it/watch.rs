@@ -203,6 +203,52 @@ fn a_grant_that_is_taken_away_is_taken_away() {
     assert_eq!(watching.serving.end("-TERM"), 0);
 }
 
+/// What is tried again by itself is what was told last, and not what the files say meanwhile.
+#[cfg(unix)]
+#[test]
+fn nobody_looks_at_the_files_unasked() {
+    let place = place();
+    let watching = Watching::with(&place, &["serve", "--log-format", "json"]);
+    watching.logged("ready");
+    // It is refused after 100 ms, and tried again after 20 times as long.
+    let export = r#"(component (core module $m (func $start (loop (br 0))) (start $start) (func (export "f")))
+        (core instance $i (instantiate $m)) (func $f (canon lift (core func $i "f")))
+        (instance $e (export "item-view" (func $f))) (export "tapline:content/item-view@0.1.0" (instance $e)))"#;
+    place.write("plugins/slow.wasm", wat::parse_str(export).unwrap());
+    configure(&place, "[plugins.slow]\npath = \"plugins/slow.wasm\"\nlimits = { max_execution_time_ms = 100 }\n");
+    let process = watching.serving.child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    watching.logged("refused: it is not loaded");
+    place.configure(&[], "");
+    thread::sleep(Duration::from_secs(5));
+    assert!(watching.page().contains(READING_TIME), "nobody has asked for anything else");
+    assert!(std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    assert_eq!(watching.logged("reloaded")["removed"], "first");
+    assert_eq!(watching.serving.end("-TERM"), 0);
+}
+
+#[test]
+fn a_configuration_that_is_only_touched_holds_up_nothing() {
+    let place = place();
+    let watching = Watching::start(&place);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                configure(&place, "");
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        // Whatever happens, the other thread ends.
+        let reloaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            replace(&place, "plugins/first.wasm", &fs::read(component("seo")).unwrap());
+            watching.logged("\"replaced\":\"first\"");
+        }));
+        is_over.store(true, Relaxed);
+        assert!(reloaded.is_ok());
+    });
+}
+
 #[test]
 fn a_file_that_is_written_to_all_the_time_holds_up_no_other() {
     let place = place();

@@ -42,6 +42,16 @@ fn a_module_may_export_many_functions() {
     module.into_component(Adapter::Sealed).unwrap();
 }
 
+#[test]
+fn a_function_with_too_many_parameters_keeps_no_other() {
+    let function = |count: usize| format!(r#"(func (export "f{count}") {})"#, "(param i32) ".repeat(count));
+    let bytes = wat::parse_str(format!("(module {} {})", function(16), function(17))).unwrap();
+    let module = CoreModule::read(&bytes).unwrap();
+    assert_eq!(module.functions().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["f16"]);
+    assert_eq!(module.left_out(), [("f17".to_owned(), "it takes more than 16 values")]);
+    module.into_component(Adapter::Sealed).unwrap();
+}
+
 /// What a terminal obeys, out of a stranger's file.
 #[test]
 fn errors_repeat_no_control_characters_and_no_long_names() {

@@ -1,6 +1,6 @@
 //! Why a plugin is not loaded.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use tapline_cache::CacheError;
 use tapline_metrics::{CompilationRefused, LoadRefused};
@@ -363,13 +363,16 @@ impl LoadError {
         }
     }
 
-    /// Whether it says nothing about the plugin or its code, but that the host had too much to do: there was no slot in which it
-    /// could be tried, or no place to compile it. To load it again later may be all that it takes.
+    /// Whether it says nothing about the plugin or its code, but that the host or its machine had too much to do: there was no slot
+    /// in which it could be tried, no place to compile it, no file descriptor, no memory, no process to be had. To load it again later
+    /// may be all that it takes.
     #[must_use]
     pub fn is_of_the_moment(&self) -> bool {
         match self {
             Self::Probe { source, .. } => matches!(source.fault, Fault::Overloaded { .. } | Fault::ShuttingDown),
             Self::CompilersBusy { .. } => true,
+            Self::Read { source, .. } => is_scarcity(source),
+            Self::Compile { source: CacheError::NoWorker { source, .. }, .. } => is_scarcity(source),
             _ => false,
         }
     }
@@ -506,6 +509,15 @@ impl LoadError {
             _ => return None,
         })
     }
+}
+
+/// Whether the system has not enough of something: descriptors, memory, processes, or a disk that answers. To try again later may
+/// be all that it takes.
+#[must_use]
+pub fn is_scarcity(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::IO, Errno::NOBUFS];
+    Errno::from_io_error(error).is_some_and(|error| scarce.contains(&error))
 }
 
 fn why_disallowed(denied_by: Option<&FunctionPattern>) -> String {

@@ -254,6 +254,21 @@ async fn what_an_operator_takes_away_is_taken_away() {
         gate.add_permits(1);
         assert_eq!(host.dispatch(Number, &7).await.unwrap().answers.len(), 2);
     }
+    // Whatever else is wrong at the same time.
+    host.apply(vec![gated(), version("q", 1), version("r", 1)]).await.unwrap();
+    let turned = |plugin: &str, other: &str| PluginSpec {
+        order: order(serde_json::json!({ "after": [other], "before": [other] })),
+        ..version(plugin, 1)
+    };
+    let cycle = host.apply(vec![turned("q", "r"), version("r", 1), spec("gated", waiting())]).await.unwrap_err();
+    assert!(matches!(cycle, LoadError::Order(_)), "{cycle}");
+    assert_eq!(versions(&host).await, expected(&[("q", 1), ("r", 1)]));
+    // And where it alone is told anew.
+    host.apply(vec![gated(), version("q", 1)]).await.unwrap();
+    let refused = host.replace(spec("gated", waiting())).await.unwrap_err();
+    assert!(matches!(refused, LoadError::NotGranted { .. }), "{refused}");
+    assert_eq!((versions(&host).await, unfollowed(&host)), (expected(&[("q", 1)]), vec![Some("gated".to_owned())]));
+    host.apply(vec![gated(), version("q", 1)]).await.unwrap();
     // `false` is no grant, where it was one.
     let broken = PluginSpec { source: PluginSource::Bytes(b"no wasm".to_vec().into()), ..gated().grant("gate", false) };
     let applied = host.apply(vec![broken, version("q", 1)]).await.unwrap();
