@@ -98,7 +98,7 @@ pub enum DiskState {
         /// The directory, as an absolute path.
         directory: PathBuf,
     },
-    /// They are not, because the directory that is configured is refused or does not work.
+    /// They are not, because the directory that is configured is refused, does not work, or was removed.
     Unusable {
         /// The directory as it is configured.
         directory: PathBuf,
@@ -170,6 +170,10 @@ impl ArtifactCache {
     /// Whether compiled components are kept on disk.
     pub fn disk_state(&self) -> DiskState {
         match &self.disk {
+            Ok(disk) if disk.is_gone() => {
+                let (path, source) = (disk.directory().to_owned(), Arc::new(io::Error::from(io::ErrorKind::NotFound)));
+                DiskState::Unusable { directory: path.clone(), reason: CacheError::Directory { path, source } }
+            }
             Ok(disk) => DiskState::Ready { directory: disk.directory().to_owned() },
             Err(state) => state.clone(),
         }

@@ -92,6 +92,11 @@ impl Disk {
         &self.folder
     }
 
+    /// Whether the directory was removed: nothing is kept in one that is held open alone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.folder.handle().metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
     pub(crate) fn room(&self) -> Room {
         self.room
     }

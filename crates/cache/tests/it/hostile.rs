@@ -220,7 +220,9 @@ fn a_directory_that_takes_the_place_of_ours_is_not_used() {
     assert_eq!(cache.statistics().failed_writes, 0, "what was moved is still ours");
     assert!(cache.is_on_disk(&cache.key(&second)));
     // One that is gone keeps nothing, and the cache works.
+    assert!(matches!(cache.disk_state(), DiskState::Ready { .. }));
     fs::remove_dir_all(directory.with_file_name("moved")).unwrap();
+    assert!(matches!(cache.disk_state(), DiskState::Unusable { reason: CacheError::Directory { .. }, .. }));
     let loaded = cache.get_or_compile(&component(ANSWER + 2)).unwrap();
     assert_eq!((loaded.source, run(&engine, &loaded)), (Source::Compiled, ANSWER + 2));
     assert_eq!((cache.statistics().failed_writes, files(&directory).len()), (1, 0));
