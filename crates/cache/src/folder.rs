@@ -92,8 +92,8 @@ impl Folder {
                 }
                 Err(error) => return Err(error.into()),
             };
-            tracing::warn!(name, error = %refused, "removed from the cache directory what is not ours");
             self.remove(name)?;
+            tracing::warn!(name, error = %refused, "removed from the cache directory what is not ours");
         }
         Err(not_ours("somebody else puts a file there again and again"))
     }
@@ -120,7 +120,10 @@ impl Folder {
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         match unlinkat(&self.handle, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR | Errno::PERM) => Ok(unlinkat(&self.handle, name, AtFlags::REMOVEDIR)?),
+            Err(Errno::ISDIR | Errno::PERM) => unlinkat(&self.handle, name, AtFlags::REMOVEDIR).map_err(|error| {
+                let error = io::Error::from(error);
+                io::Error::new(error.kind(), format!("cannot remove {name}: {error}"))
+            }),
             Err(error) => Err(error.into()),
         }
     }

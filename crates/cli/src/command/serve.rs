@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -36,10 +36,16 @@ pub(crate) struct ProfileFile {
 impl ProfileFile {
     /// Makes the file, so that one that cannot be written is known at once and not after hours.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).with_context(|| Hint {
+        let failed = || Hint {
             message: format!("cannot write {}", path.display()),
             hint: "name a file in a directory that there is, with --profile".to_owned(),
-        })?;
+        };
+        // To open a pipe is to wait for whoever reads it.
+        #[cfg(unix)]
+        if fs::metadata(path).is_ok_and(|it| std::os::unix::fs::FileTypeExt::is_fifo(&it.file_type())) {
+            return Err(io::Error::other("it is a pipe")).with_context(failed);
+        }
+        let file = File::create(path).with_context(failed)?;
         Ok(Self { profile: Profile::default(), file, path: path.to_owned() })
     }
 

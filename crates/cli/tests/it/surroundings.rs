@@ -31,6 +31,8 @@ fn nobody_waits_for_a_pipe() {
     assert!(text(&config.stderr).contains("it is a pipe, and nobody writes to it"), "{}", text(&config.stderr));
     let inspect = place.run(&["inspect", "pipe"]);
     assert_eq!(inspect.status.code(), Some(1));
+    let profile = place.run(&["--listen", "127.0.0.1:0", "serve", "--profile", "pipe"]);
+    assert_eq!(profile.status.code(), Some(1), "{}", text(&profile.stderr));
     assert_eq!(place.run(&["--config", "/dev/null", "config"]).status.code(), Some(0), "nothing is no pipe");
     fifo(&place, "documents.md");
     let import = place.run(&["import", "."]);

@@ -227,26 +227,33 @@ fn nobody_looks_at_the_files_unasked() {
     assert_eq!(watching.serving.end("-TERM"), 0);
 }
 
-#[test]
-fn a_configuration_that_is_only_touched_holds_up_nothing() {
-    let place = place();
-    let watching = Watching::start(&place);
+/// Replaces a plugin while somebody does something twenty times a second, and waits until it was loaded again.
+#[track_caller]
+fn replace_while(place: &Place, watching: &Watching, restless: impl Fn() + Sync) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Relaxed) {
-                configure(&place, "");
+                restless();
                 thread::sleep(Duration::from_millis(50));
             }
         });
         // Whatever happens, the other thread ends.
         let reloaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            replace(&place, "plugins/first.wasm", &fs::read(component("seo")).unwrap());
+            replace(place, "plugins/first.wasm", &fs::read(component("seo")).unwrap());
             watching.logged("\"replaced\":\"first\"");
         }));
         is_over.store(true, Relaxed);
         assert!(reloaded.is_ok());
     });
+    assert!(watching.page().contains(SEO));
+}
+
+#[test]
+fn a_configuration_that_is_only_touched_holds_up_nothing() {
+    let place = place();
+    let watching = Watching::start(&place);
+    replace_while(&place, &watching, || configure(&place, ""));
 }
 
 #[test]
@@ -254,25 +261,11 @@ fn a_file_that_is_written_to_all_the_time_holds_up_no_other() {
     let place = place();
     place.configure(&[], "plugin_directory = \"plugins\"\n");
     let watching = Watching::start(&place);
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut bytes = Vec::new();
-            while !is_over.load(Relaxed) {
-                bytes.push(0);
-                fs::write(place.path().join("plugins/restless.wasm"), &bytes).unwrap();
-                thread::sleep(Duration::from_millis(50));
-            }
-        });
-        // Whatever happens, the other thread ends.
-        let reloaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            replace(&place, "plugins/first.wasm", &fs::read(component("seo")).unwrap());
-            watching.logged("\"replaced\":\"first\"");
-        }));
-        is_over.store(true, Relaxed);
-        assert!(reloaded.is_ok());
+    let length = AtomicU32::new(0);
+    replace_while(&place, &watching, || {
+        let length = length.fetch_add(1, Relaxed) as usize;
+        fs::write(place.path().join("plugins/restless.wasm"), vec![0; length]).unwrap();
     });
-    assert!(watching.page().contains(SEO));
 }
 
 #[cfg(unix)]
