@@ -148,6 +148,8 @@ pub(crate) async fn follow(
         }
         (changed, changing) = (Stamps::new(), 0);
         seen = now;
+        // What was told last is not told again once there is something newer, also where that cannot be used.
+        again_at = None;
         let read = read(&host, &global, &started).await;
         match &read {
             Ok((config, _)) => watched = self::watched(config, started.file.as_deref()),

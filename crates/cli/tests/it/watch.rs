@@ -55,6 +55,12 @@ impl Watching {
     pub(crate) fn page(&self) -> String {
         page(&self.serving)
     }
+
+    #[cfg(unix)]
+    fn hang_up(&self) {
+        let process = self.serving.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    }
 }
 
 fn page(serving: &Serving) -> String {
@@ -216,13 +222,22 @@ fn nobody_looks_at_the_files_unasked() {
         (instance $e (export "item-view" (func $f))) (export "tapline:content/item-view@0.1.0" (instance $e)))"#;
     place.write("plugins/slow.wasm", wat::parse_str(export).unwrap());
     configure(&place, "[plugins.slow]\npath = \"plugins/slow.wasm\"\nlimits = { max_execution_time_ms = 100 }\n");
-    let process = watching.serving.child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    watching.hang_up();
     watching.logged("refused: it is not loaded");
     place.configure(&[], "");
     thread::sleep(Duration::from_secs(5));
     assert!(watching.page().contains(READING_TIME), "nobody has asked for anything else");
-    assert!(std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
+    // Nor does it make forgotten that what came later cannot be used.
+    place.write("tapline.toml", "this is no configuration");
+    watching.hang_up();
+    watching.logged("the configuration cannot be used");
+    thread::sleep(Duration::from_secs(5));
+    assert!(
+        watching.serving.get("/status").1.contains("\"of\":\"configuration\""),
+        "it stands there until it is mended"
+    );
+    place.configure(&[], "");
+    watching.hang_up();
     assert_eq!(watching.logged("reloaded")["removed"], "first");
     assert_eq!(watching.serving.end("-TERM"), 0);
 }
@@ -275,16 +290,12 @@ fn without_watching_the_files_are_looked_at_when_somebody_asks() {
     let watching = Watching::with(&place, &["serve", "--log-format", "json"]);
     watching.logged("ready");
     replace(&place, "plugins/first.wasm", &fs::read(component("seo")).unwrap());
-    let hang_up = || {
-        let process = watching.serving.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-HUP", &process]).status().unwrap().success());
-    };
-    hang_up();
+    watching.hang_up();
     watching.logged("asked to look at the configuration");
     assert_eq!(watching.logged("reloaded")["replaced"], "first");
     assert!(watching.page().contains(SEO));
     // Once more, with nothing new.
-    hang_up();
+    watching.hang_up();
     watching.logged("asked to look at the configuration");
     assert!(watching.page().contains(SEO));
     assert_eq!(watching.serving.end("-TERM"), 0);
