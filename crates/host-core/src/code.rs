@@ -230,7 +230,7 @@ pub(crate) async fn bring_now(
     plugin.metrics().started(stages.took(), level(&artifact));
     stages.judge(name, host.config.cold_start_target);
     code.put(Arc::clone(&ready));
-    plugin.stock.iter().for_each(Keeper::code_came);
+    plugin.stock.iter().for_each(Keeper::look_again);
     Ok(ready)
 }
 

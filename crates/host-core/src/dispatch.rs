@@ -505,7 +505,7 @@ impl Drop for Record<'_> {
         }
         // What a caller dropped on its way is gone, and nobody left it to whoever keeps the stock.
         if let (Outcome::Cancelled, true, Some(stock)) = (self.outcome, self.has_slot, self.handler.plugin.stock()) {
-            stock.left();
+            stock.look_again();
         }
         if !self.is_timed {
             return;

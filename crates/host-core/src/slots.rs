@@ -427,7 +427,7 @@ impl Slot<'_> {
             }
         };
         drop(refused);
-        stock.left();
+        stock.look_again();
     }
 }
 

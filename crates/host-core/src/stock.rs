@@ -119,16 +119,11 @@ impl Keeper {
     /// A call found no instance, and makes its own.
     pub(crate) fn missed(&self) {
         self.missed.fetch_add(1, Relaxed);
-        self.wake.notify_one();
+        self.look_again();
     }
 
-    /// There is code to make instances of.
-    pub(crate) fn code_came(&self) {
-        self.wake.notify_one();
-    }
-
-    /// A call left its instance to be dropped.
-    pub(crate) fn left(&self) {
+    /// There is something to make, or to drop: there is code now, or a call left its instance.
+    pub(crate) fn look_again(&self) {
         self.wake.notify_one();
     }
 }
